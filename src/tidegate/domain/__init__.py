@@ -1,0 +1,1 @@
+"""The words of Tidegate as frozen types. Imports only the standard library."""

@@ -1,0 +1,56 @@
+"""The stored form of an event: one call, on whichever exit, without a single value from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call. Times: `at_ms` is Unix milliseconds, `*_us` are microseconds.
+
+    `outcome` is `ok` or the problem's code. `decision` is `allow`, `deny` or `report`; `rule` names
+    the grant or denial. `query` holds parameter names only. `steps_us` is step name → duration.
+    """
+
+    id: str
+    at_ms: int
+    client: str | None
+    consumer: str | None
+    provider: str | None
+    operation: str | None
+    method: str
+    decision: str | None
+    rule: str | None
+    revision: int
+    outcome: str
+    detail: str | None
+    status: int
+    provider_status: int | None
+    sent_bytes: int
+    received_bytes: int
+    total_us: int
+    provider_us: int | None
+    steps_us: dict[str, int]
+    tls_version: str | None
+    tls_group: str | None
+    address: str | None
+    http: str
+    retries: int
+    token: str | None
+    connection: str | None
+    query: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What is known to be missing from the records: an engine that ended without closing its spool.
+
+    At most `events_max` events after `after_ms` (Unix milliseconds) are not in the records; None when the
+    count is known to be `events` exactly.
+    """
+
+    noticed_ms: int
+    after_ms: int
+    events_max: int
+    reason: str

@@ -1,0 +1,46 @@
+"""One client's account at one provider, and what is known of its credential. No secret is in here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+DEFAULT_CONNECTION = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A recorded connection.
+
+    `origins` are concrete (variables filled) and, with `version`, bound to the sealed credential:
+    `fields` names what it holds. `id` is stable for the connection's life.
+    """
+
+    id: str
+    client: str
+    provider: str
+    name: str
+    version: int
+    scheme: str
+    origins: tuple[str, ...]
+    fields: tuple[str, ...]
+    created_at: datetime
+    rotated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """What is kept of a consumer's access token: an HMAC-SHA-256 of it, never the token.
+
+    `client` None: the consumer names the client per call. `providers` empty: all that grants allow.
+    """
+
+    id: str
+    consumer: str
+    hmac_hex: str
+    created_at: datetime
+    expires_at: datetime
+    client: str | None = None
+    providers: tuple[str, ...] = ()
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None

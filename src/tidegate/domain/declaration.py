@@ -1,0 +1,130 @@
+"""What an operator declares, resolved: presets applied, documents read, references checked.
+
+`catalog` makes it from files, `store` keeps it as a revision, `snapshot` compiles it for the engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal
+
+from tidegate.domain.attach import AttachPart
+from tidegate.domain.operation import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A tenant: the boundary that data never crosses."""
+
+    name: str
+    title: str = ""
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A workload that calls through Tidegate, for the clients it may act for."""
+
+    name: str
+    clients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsPolicy:
+    """How a provider's TLS is verified; verification itself has no switch.
+
+    `ca_pem` replaces the public roots for this provider alone. `pins` are `sha256/<base64>` of a
+    SubjectPublicKeyInfo in the chain (RFC 7469 §2.4). `client_certificate`: the connection's
+    credential has `tls_certificate` and `tls_key` (PEM) for mutual TLS.
+    """
+
+    ca_pem: str | None = None
+    pins: tuple[str, ...] = ()
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    client_certificate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a call may wait, in milliseconds."""
+
+    connect_ms: int = 5_000
+    first_byte_ms: int = 60_000
+    idle_ms: int = 60_000
+    total_ms: int = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a call may carry, in bytes."""
+
+    request_body_bytes: int = 8 * 1024**3
+    response_body_bytes: int = 8 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An organisation's API.
+
+    `origins` may hold `{variable}` parts, which each connection fills; `origins[0]` serves operations
+    that name no other. `headers` are sent where the consumer sends none of that name (version pins).
+    `encoded_slash` allows `%2F` inside a path parameter.
+    """
+
+    name: str
+    title: str
+    origins: tuple[str, ...]
+    attach: tuple[AttachPart, ...]
+    operations: tuple[Operation, ...]
+    preset: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    hosts: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    allow_private: tuple[str, ...] = ()
+    http: Literal["auto", "1.1", "2"] = "auto"
+    tls: TlsPolicy = TlsPolicy()
+    deadlines: Deadlines = Deadlines()
+    bounds: Bounds = Bounds()
+    encoded_slash: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """This consumer may call these operations of this provider for these clients.
+
+    `operations` are ids, `METHOD /path` patterns or either with `*`; `clients` empty means all of the
+    consumer's. In mode `report` a call that no grant covers is let through and recorded as such, until
+    `enforce_from`.
+    """
+
+    consumer: str
+    provider: str
+    operations: tuple[str, ...]
+    clients: tuple[str, ...] = ()
+    mode: Literal["enforce", "report"] = "enforce"
+    enforce_from: date | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A global deny: wins over every grant. Empty `consumers` or `clients` means all of them."""
+
+    provider: str
+    operations: tuple[str, ...]
+    reason: str
+    consumers: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """Everything declared, in one value."""
+
+    clients: tuple[Client, ...] = ()
+    consumers: tuple[Consumer, ...] = ()
+    providers: tuple[Provider, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    denials: tuple[Denial, ...] = field(default=())

@@ -1,0 +1,56 @@
+"""The native module, as Python sees it. Checked against the built module by stubtest."""
+
+from collections.abc import Mapping
+from typing import final
+
+__all__ = ["Engine", "EngineError", "FetchError", "problems", "version"]
+
+class EngineError(Exception):
+    """The engine refused what it was given; the message says what and why, and holds no secret."""
+
+class FetchError(Exception):
+    """A call out of Tidegate's own failed. `args` is `(code, detail)`; code is a problem's code."""
+
+def version() -> str: ...
+def problems() -> list[tuple[str, int, str]]:
+    """Every problem the engine can answer with: `(code, status, title)`."""
+
+@final
+class Engine:
+    """Listeners, workers and spool. Dropping it without `shutdown` ends it at once."""
+
+    def __new__(cls, config: str, token_key: bytes) -> Engine:
+        """Start. `config` is JSON (docs/reference/engine.md); `token_key` keys access-token hashes."""
+    def addresses(self) -> list[tuple[str, str]]:
+        """Where it listens: `(name, "ip:port")` in the order of the config."""
+    def publish(self, snapshot: bytes) -> int:
+        """Swap in a snapshot (JSON); returns its revision. On EngineError the old one stays."""
+    def lease(
+        self, connection: str, version: int, origins: list[str], fields: Mapping[str, bytes], until: float
+    ) -> None:
+        """Give a connection's secret to the engine until `until` (Unix seconds)."""
+    def release(self, connection: str) -> None:
+        """Take a lease back and wipe it. Unknown ids are ignored."""
+    def events(self, max_events: int, timeout_ms: int) -> tuple[int, list[bytes]]:
+        """Wait for events; returns `(cursor, JSON lines)`, empty after the timeout."""
+    def acknowledge(self, cursor: int) -> None:
+        """Everything before `cursor` is stored: its spool may go."""
+    def gaps(self) -> list[tuple[int, int, str]]:
+        """Gaps found at start: `(after_ms, events_max, reason)`; cleared by the call."""
+    def fetch(
+        self,
+        method: str,
+        url: str,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        options: str,
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Call out on Tidegate's own behalf by the same dialler. `options` is JSON.
+
+        Raises FetchError.
+        """
+    def stats(self) -> dict[str, int]:
+        """Counters: calls, in_flight, connections, spool_bytes, events_lost, revision."""
+    def set_ready(self, ready: bool) -> None: ...
+    def shutdown(self, grace_ms: int) -> bool:
+        """Stop accepting, finish calls within the grace, flush the spool; False when some were cut."""
