@@ -10,40 +10,40 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from tidegate.catalog.origins import fill_origins
 from tidegate.domain.connection import Connection
 from tidegate.domain.declaration import Provider
-from tidegate.domain.origin import Origin
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
-# What a variable may hold where no rule is declared for it: anything that cannot end a host.
-_ANY_VALUE = r"[^/?#@\\\s]+"
 
 
 def is_bound(provider: Provider, connection: Connection) -> bool:
     """Say whether the connection's origins are the provider's, place by place, variables filled."""
+    if provider.origins == connection.origins:
+        return True
     if len(provider.origins) != len(connection.origins):
         return False
-    patterns = {rule.name: rule.pattern for rule in provider.variable_rules}
-    return all(
-        _fills(declared, bound, patterns)
-        for declared, bound in zip(provider.origins, connection.origins, strict=True)
-    )
-
-
-def _fills(declared: str, bound: str, patterns: dict[str, str]) -> bool:
-    if declared == bound:
-        return True
-    if _VARIABLE.search(declared):
-        return _template(declared, tuple(sorted(patterns.items()))).fullmatch(bound) is not None
-    return Origin.parse(declared) == Origin.parse(bound)
+    values: dict[str, str] = {}
+    for declared, bound in zip(provider.origins, connection.origins, strict=True):
+        # A form that does not fit yields no values: then the origins below do not fill, or differ.
+        found = _form(declared).fullmatch(bound)
+        values |= found.groupdict() if found else {}
+    try:
+        return fill_origins(provider, values) == connection.origins
+    except ValueError:
+        return False
 
 
 @lru_cache(maxsize=1024)
-def _template(declared: str, patterns: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
-    rules = dict(patterns)
+def _form(declared: str) -> re.Pattern[str]:
+    """Turn a template into an expression that finds its variables; their rules come later."""
     # `split` with one group alternates literal text and variable names.
-    parts = _VARIABLE.split(declared)
     expression = ""
-    for place, part in enumerate(parts):
-        expression += re.escape(part) if place % 2 == 0 else f"(?:{rules.get(part, _ANY_VALUE)})"
-    return re.compile(expression, re.IGNORECASE)
+    named: set[str] = set()
+    for place, part in enumerate(_VARIABLE.split(declared)):
+        if place % 2 == 0:
+            expression += re.escape(part)
+        else:
+            expression += f"(?P={part})" if part in named else f"(?P<{part}>[^/:]+)"
+            named.add(part)
+    return re.compile(expression)

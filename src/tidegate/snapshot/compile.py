@@ -14,7 +14,7 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
-from tidegate.catalog import matching
+from tidegate.catalog.patterns import OperationTable
 from tidegate.domain.attach import AttachPart
 from tidegate.domain.connection import AccessToken, Connection
 from tidegate.domain.declaration import Declaration, Denial, Grant, Provider
@@ -63,14 +63,13 @@ def compile_snapshot(
 class _OperationSets:
     """The sets of operations that grants and denials name, each written once.
 
-    A thousand grants of one shape share one set. Which operations a pattern selects is asked once
-    for each provider and pattern.
+    A thousand grants of one shape share one set, in the snapshot as in the engine.
     """
 
     def __init__(self, providers: Sequence[Provider]) -> None:
         self.written: list[_Json] = []
-        self._providers = {provider.name: provider for provider in providers}
-        self._selected: dict[tuple[str, str], frozenset[int]] = {}
+        self._operations = {provider.name: provider.operations for provider in providers}
+        self._tables: dict[str, OperationTable] = {}
         self._by_patterns: dict[tuple[str, tuple[str, ...]], int] = {}
         self._by_members: dict[tuple[str, frozenset[int]], int] = {}
 
@@ -82,21 +81,21 @@ class _OperationSets:
         return known
 
     def _intern(self, provider: str, patterns: tuple[str, ...]) -> int:
-        members = frozenset[int]().union(*(self._select(provider, p) for p in patterns))
+        table = self._table(provider)
+        members = frozenset(number for pattern in patterns for number in table.matching(pattern))
         known = self._by_members.get((provider, members))
         if known is None:
             known = self._by_members[provider, members] = len(self.written)
-            everything = len(members) == len(self._providers[provider].operations)
+            everything = len(members) == len(self._operations[provider])
             numbers = "all" if everything else sorted(members)
             self.written.append({"provider": provider, "operations": numbers})
         return known
 
-    def _select(self, provider: str, pattern: str) -> frozenset[int]:
-        known = self._selected.get((provider, pattern))
-        if known is None:
-            selected = frozenset(matching(self._providers[provider], pattern))
-            known = self._selected[provider, pattern] = selected
-        return known
+    def _table(self, provider: str) -> OperationTable:
+        table = self._tables.get(provider)
+        if table is None:
+            table = self._tables[provider] = OperationTable(self._operations[provider])
+        return table
 
 
 def _tokens(declaration: Declaration, tokens: Iterable[AccessToken], now: datetime) -> list[_Json]:
