@@ -1,0 +1,1 @@
+"""Read what is declared into domain types, or explain why not."""
