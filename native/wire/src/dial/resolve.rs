@@ -13,6 +13,7 @@ use hickory_resolver::config::{
 };
 use hickory_resolver::name_server::TokioConnectionProvider;
 use hickory_resolver::proto::rr::Name;
+use hickory_resolver::proto::{ProtoError, ProtoErrorKind};
 use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Hosts, ResolveError, TokioResolver};
 use serde::{Deserialize, Deserializer};
@@ -188,7 +189,9 @@ fn some_address(addresses: Arc<[IpAddr]>) -> Result<Arc<[IpAddr]>, Unresolved> {
 }
 
 fn reason(error: &ResolveError) -> Unresolved {
-    if error.is_nx_domain() || error.is_no_records_found() {
+    if matches!(error.proto().map(ProtoError::kind), Some(ProtoErrorKind::Timeout)) {
+        Unresolved::TimedOut
+    } else if error.is_nx_domain() || error.is_no_records_found() {
         Unresolved::NoSuchName
     } else {
         Unresolved::Failed
