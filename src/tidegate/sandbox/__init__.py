@@ -23,6 +23,7 @@ from tidegate.sandbox.misbehaviour import (
     Trickle,
 )
 from tidegate.sandbox.received import Ledger, Received
+from tidegate.sandbox.serve import contract_of, serve
 from tidegate.sandbox.server import Sandbox
 
 __all__ = [
@@ -43,4 +44,6 @@ __all__ = [
     "Trickle",
     "contract_from_document",
     "contract_from_operations",
+    "contract_of",
+    "serve",
 ]

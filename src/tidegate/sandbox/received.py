@@ -68,12 +68,15 @@ class Received:
 
 
 class Ledger:
-    """The calls a sandbox received, oldest first, at most `CALLS_KEPT`; safe between threads."""
+    """The calls a sandbox received, oldest first, at most `kept`; safe between threads."""
 
-    def __init__(self) -> None:
-        self._calls: deque[Received] = deque(maxlen=CALLS_KEPT)
+    def __init__(self, kept: int = CALLS_KEPT) -> None:
+        self._calls: deque[Received] = deque(maxlen=kept)
         self._changed = threading.Condition()
         self._numbers = 0
+        # In the order of their ends, which is not the order of their arrival.
+        self._ended: deque[Received] = deque(maxlen=kept)
+        self._endings = 0
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -101,12 +104,25 @@ class Ledger:
             for index, call in enumerate(self._calls):
                 if call.number == number:
                     self._calls[index] = replace(call, status=status, end=end)
+                    self._ended.append(self._calls[index])
+                    self._endings += 1
             self._changed.notify_all()
 
     def clear(self) -> None:
         """Forget every call."""
         with self._changed:
             self._calls.clear()
+
+    def ended(self) -> Iterator[Received]:
+        """Give each call once it has ended, and wait for the next, for ever."""
+        given = 0
+        while True:
+            with self._changed:
+                while self._endings == given:
+                    self._changed.wait()
+                fresh = tuple(self._ended)[-(self._endings - given) :]
+                given = self._endings
+            yield from fresh
 
     def wait_for(self, matches: Callable[[Received], bool], timeout_s: float = 10) -> Received:
         """Wait until a call is as asked for.

@@ -143,9 +143,8 @@ def test_events_come_one_by_one(client: httpx.Client):
 
 
 def test_notices_that_the_consumer_is_gone(shop: Sandbox):
-    with consumer(shop, Authorization=f"Bearer {KEY}") as client:
-        with pytest.raises(httpx.ReadTimeout):
-            client.get(ORDER, params={"sandbox": "slow:60"}, timeout=0.2)
+    with consumer(shop, Authorization=f"Bearer {KEY}") as client, pytest.raises(httpx.ReadTimeout):
+        client.get(ORDER, params={"sandbox": "slow:60"}, timeout=0.2)
     shop.received.wait_for(lambda call: call.end == "consumer gone")
 
 
