@@ -6,6 +6,7 @@ and `x/y` never pass, whatever a preset's or an operator's pattern allows.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 
@@ -14,6 +15,7 @@ from tidegate.catalog.fields import LABEL_PATTERN, variables_of
 from tidegate.domain.declaration import Provider, Variable
 from tidegate.domain.origin import Origin
 
+_LOCAL_NAME = re.compile(r"(.+\.)?localhost")
 _LABEL = re.compile(LABEL_PATTERN)
 _HOST = re.compile(rf"{LABEL_PATTERN}(?:\.{LABEL_PATTERN})*")
 
@@ -53,3 +55,27 @@ def fill_origin(template: str, values: Mapping[str, str], rules: Iterable[Variab
             raise ValueError(f"the variable `{name}` is {kind}{rule}")
         filled = filled.replace(f"{{{name}}}", value)
     return str(Origin.parse(filled))
+
+
+def origin_problem(
+    text: str, allowed: list[ipaddress.IPv4Network | ipaddress.IPv6Network]
+) -> tuple[str, str] | None:
+    """Say why calls to an origin would always be refused, and what would let them through."""
+    if text.startswith("http://") and not allowed:
+        return (
+            "plain `http://` is only for private addresses",
+            "write `https://`, or name the private range in `allow_private`",
+        )
+    if variables_of(text):
+        return None
+    host = Origin.parse(text).host
+    if _LOCAL_NAME.fullmatch(host) and not allowed:
+        return "this host is local", "allow its range: `allow_private: [127.0.0.0/8]`"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    if address.is_global or any(address in network for network in allowed):
+        return None
+    own_range = ipaddress.ip_network(address)
+    return "this address is private", f"allow it: `allow_private: [{own_range}]`"

@@ -45,6 +45,7 @@ class OperationTable:
         self._by_call = {call: number for number, call in enumerate(calls)}
         self._ids = _Lines([operation.id for operation in operations])
         self._calls = _Lines(calls)
+        self._written = [f"{operation.method} {operation.path}" for operation in operations]
         self._known: dict[str, tuple[int, ...]] = {}
 
     def matching(self, pattern: str) -> tuple[int, ...]:
@@ -53,6 +54,10 @@ class OperationTable:
         if known is None:
             known = self._known[pattern] = self._search(pattern)
         return known
+
+    def words(self) -> list[str]:
+        """What a pattern can name: all ids, and all methods with paths."""
+        return list(dict.fromkeys((*self._by_id, *self._written)))
 
     def _search(self, pattern: str) -> tuple[int, ...]:
         if pattern in self._by_id:

@@ -1,7 +1,8 @@
 """Check one file's form, entry by entry, and word what pydantic finds for the operator.
 
-An entry that is wrong is left out and the rest goes on, so that wrong references elsewhere are
-reported in the same run.
+What is wrong is left out and the rest goes on, so that wrong references are reported in the same
+run: of a grant or denial the wrong keys; the whole entry of anything else, and of a grant that is
+nothing without the key.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Checked:
 def check_form(source: Source, *, is_first: bool) -> Checked:
     """Check a file; only the first one needs a `version`."""
     errors = [*source.errors, *_secrets(source)]
-    root = source.root if isinstance(source.root, YamlMap) else {}
+    root: dict[str, Any] = source.root if isinstance(source.root, YamlMap) else {}
     if source.root is not None and not isinstance(source.root, YamlMap):
         errors.append(source.error((), f"the file is a mapping, not {kind(source.root)}"))
     elif not root and not source.errors:
@@ -70,8 +71,7 @@ def check_form(source: Source, *, is_first: bool) -> Checked:
     except ValidationError as error:
         details = error.errors(include_url=False)
         errors += [_worded(source, one) for one in details]
-        content, numbers = _without(content, [one["loc"] for one in details])
-        entries = File.model_validate(content)
+        entries, numbers = _sound(content, details)
     kept = {section: tuple(each) for section, each in numbers.items()}
     return Checked(entries, names, kept, tuple(errors))
 
@@ -89,26 +89,50 @@ def _secrets(source: Source) -> Iterable[ConfigError]:
             )
 
 
+def _sound(
+    content: dict[str, Any], details: list[ErrorDetails]
+) -> tuple[File, dict[str, Iterable[int]]]:
+    wrong: list[Path] = [one["loc"] for one in details]
+    left, numbers = _without(content, wrong)
+    try:
+        return File.model_validate(left), numbers
+    except ValidationError as error:
+        # A grant that is nothing without a key it lost: its place in `left` is not that in the file.
+        for one in error.errors(include_url=False, include_input=False):
+            section, number = one["loc"][:2]
+            is_item = isinstance(number, int)
+            wrong.append((section, list(numbers[str(section)])[number] if is_item else number))
+    left, numbers = _without(content, wrong)
+    return File.model_validate(left), numbers
+
+
 def _without(
-    content: dict[str, Any], wrong: list[tuple[int | str, ...]]
+    content: dict[str, Any], wrong: list[Path]
 ) -> tuple[dict[str, Any], dict[str, Iterable[int]]]:
-    """Leave out the entries, or the whole sections, that errors point into."""
-    whole = {path[0] for path in wrong if len(path) == 1}
-    single = {(path[0], path[1]) for path in wrong if len(path) > 1}
+    """Leave out the sections, entries and grants' keys that errors point at."""
+    paths = {path[: 3 if path[0] in _LIST_SECTIONS else 2] for path in wrong}
     kept: dict[str, Any] = {"version": 1}
     numbers: dict[str, Iterable[int]] = {}
     for section, value in content.items():
-        if section in whole or section == "version":
+        if (section,) in paths or section == "version":
             continue
-        if isinstance(value, dict):
-            entries = cast("dict[str, Any]", value).items()
-            kept[section] = {key: one for key, one in entries if (section, key) not in single}
-        elif isinstance(value, list):
-            items = enumerate(cast("list[Any]", value))
-            left = [(number, one) for number, one in items if (section, number) not in single]
+        if isinstance(value, YamlMap):
+            kept[section] = {key: one for key, one in value.items() if (section, key) not in paths}
+        elif isinstance(value, YamlList):
+            left = [
+                (number, _without_keys(one, (section, number), paths))
+                for number, one in enumerate(value)
+                if (section, number) not in paths
+            ]
             numbers[section] = [number for number, _ in left]
             kept[section] = [one for _, one in left]
     return kept, numbers
+
+
+def _without_keys(entry: Any, path: Path, wrong: set[Path]) -> Any:
+    if not isinstance(entry, YamlMap):
+        return entry
+    return {key: value for key, value in entry.items() if (*path, key) not in wrong}
 
 
 def _worded(source: Source, error: ErrorDetails) -> ConfigError:
