@@ -225,6 +225,8 @@ fn authority_of(scheme: Scheme, host: &str, port: u16) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn shown(text: &str) -> String {
@@ -311,5 +313,18 @@ mod tests {
         let origin: Origin = serde_json::from_str("\"https:\\/\\/api.example:8443\"").expect("origin");
         assert_eq!(serde_json::to_string(&origin).expect("text"), "\"https://api.example:8443\"");
         assert!(serde_json::from_str::<Origin>("\"https://api.example/x\"").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_reads_the_same_again_and_holds_nothing_that_a_header_could_misread(
+            text in "(https?|HTTPS)://(\\PC*|[a-z0-9.:@/\\[\\]%_-]{0,40})",
+        ) {
+            if let Ok(origin) = Origin::parse(&text) {
+                prop_assert_eq!(Origin::parse(&origin.to_string()), Ok(origin.clone()));
+                let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-:[]".contains(&b);
+                prop_assert!(origin.authority().bytes().all(plain), "{}", origin);
+            }
+        }
     }
 }

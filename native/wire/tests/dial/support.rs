@@ -26,6 +26,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_rustls::TlsAcceptor;
 
+/// `resolver.timeout_ms` of a name server's diallers.
+pub const TIME_LIMIT_MS: u64 = 500;
 pub const HOST: &str = "api.provider.test";
 
 /// A certification authority of the test's own.
@@ -251,6 +253,8 @@ pub async fn listen(ip: IpAddr, port: u16) -> TcpListener {
 #[derive(Clone, Debug)]
 pub enum Reply {
     Addresses(Vec<IpAddr>, u32),
+    /// No answer to AAAA questions.
+    V4Alone(Vec<IpAddr>),
     Alias(&'static str, Vec<IpAddr>),
     NoSuchName,
     Silence,
@@ -293,7 +297,8 @@ impl NameServer {
     }
 
     pub fn dialler(&self) -> Dialler {
-        Dialler::new(Settings { servers: vec![self.address], timeout_ms: 500, ..Settings::default() }, Vec::new())
+        let settings = Settings { servers: vec![self.address], timeout_ms: TIME_LIMIT_MS, ..Settings::default() };
+        Dialler::new(settings, Vec::new())
     }
 }
 
@@ -304,11 +309,13 @@ fn answer(question: &Message, reply: Reply) -> Option<Message> {
     message.set_id(question.id()).set_message_type(MessageType::Response).set_recursion_available(true);
     let (addresses, ttl) = match reply {
         Reply::Silence => return None,
+        Reply::V4Alone(_) if query.query_type() == RecordType::AAAA => return None,
         Reply::NoSuchName => {
             message.set_response_code(ResponseCode::NXDomain);
             (Vec::new(), 0)
         }
         Reply::Addresses(addresses, ttl) => (addresses, ttl),
+        Reply::V4Alone(addresses) => (addresses, 60),
         Reply::Alias(target, addresses) => {
             let target = Name::from_ascii(target).expect("name");
             let alias = RData::CNAME(hickory_resolver::proto::rr::rdata::CNAME(target.clone()));
