@@ -41,8 +41,16 @@ impl Engine {
     }
 
     #[allow(clippy::needless_pass_by_value)] // the shape that Python's arguments come in
-    fn lease(&self, connection: &str, version: u32, origins: Vec<String>, fields: HashMap<String, Vec<u8>>, until: f64) -> PyResult<()> {
-        let fields = fields.into_iter().map(|(name, value)| (name.into_boxed_str(), Zeroizing::new(value))).collect();
+    fn lease(
+        &self,
+        connection: &str,
+        version: u32,
+        origins: Vec<String>,
+        fields: HashMap<String, Vec<u8>>,
+        until: f64,
+    ) -> PyResult<()> {
+        let fields =
+            fields.into_iter().map(|(name, value)| (name.into_boxed_str(), Zeroizing::new(value))).collect();
         self.0.lease(connection, version, &origins, fields, until).map_err(refused)
     }
 
@@ -50,7 +58,12 @@ impl Engine {
         self.0.release(connection);
     }
 
-    fn events<'py>(&self, python: Python<'py>, max_events: usize, timeout_ms: u64) -> PyResult<(u64, Vec<Bound<'py, PyBytes>>)> {
+    fn events<'py>(
+        &self,
+        python: Python<'py>,
+        max_events: usize,
+        timeout_ms: u64,
+    ) -> PyResult<(u64, Vec<Bound<'py, PyBytes>>)> {
         let (cursor, lines) = python
             .detach(|| self.0.events(max_events, Duration::from_millis(timeout_ms)))
             .map_err(refused)?;

@@ -72,12 +72,18 @@ pub fn attach(
 
 fn wanted<'l>(lease: &'l Lease, field: &str) -> Result<&'l [u8], Refusal> {
     lease.field(field).ok_or_else(|| {
-        Refusal::new(Code::CredentialUnavailable, format!("The connection's credential has no field `{field}`: connect it again."))
+        Refusal::new(
+            Code::CredentialUnavailable,
+            format!("The connection's credential has no field `{field}`: connect it again."),
+        )
     })
 }
 
 fn unusable() -> Refusal {
-    Refusal::new(Code::CredentialUnavailable, "The connection's credential cannot stand in a header or query: connect it again.")
+    Refusal::new(
+        Code::CredentialUnavailable,
+        "The connection's credential cannot stand in a header or query: connect it again.",
+    )
 }
 
 fn joined(a: &[u8], b: &[u8]) -> Zeroizing<Vec<u8>> {

@@ -38,10 +38,13 @@ pub fn authenticate<'s>(
         refuse("The call shows no access token: send it as `Tidegate-Token`, or where the provider's key would go.")
     })?;
     if !well_formed(&shown) {
-        return Err(refuse("The access token is not one of Tidegate's, or was cut or mistyped: its checksum is wrong."));
+        return Err(refuse(
+            "The access token is not one of Tidegate's, or was cut or mistyped: its checksum is wrong.",
+        ));
     }
     let tag = hmac::sign(key, shown.as_bytes());
-    let digest: [u8; 32] = tag.as_ref().try_into().map_err(|_| refuse("The access token cannot be checked."))?;
+    let digest: [u8; 32] =
+        tag.as_ref().try_into().map_err(|_| refuse("The access token cannot be checked."))?;
     let token = snapshot.tokens.get(&digest).ok_or_else(|| {
         refuse("The access token is not known here, or was revoked: `tidegate token create` makes a new one.")
     })?;
@@ -53,7 +56,10 @@ pub fn authenticate<'s>(
 
 /// `tdg_`, 30 base62 characters, and the CRC-32 of all before it as 6 base62 digits.
 pub fn well_formed(token: &str) -> bool {
-    if token.len() != LENGTH || !token.starts_with(PREFIX) || !token.bytes().skip(PREFIX.len()).all(|b| b.is_ascii_alphanumeric()) {
+    if token.len() != LENGTH
+        || !token.starts_with(PREFIX)
+        || !token.bytes().skip(PREFIX.len()).all(|b| b.is_ascii_alphanumeric())
+    {
         return false;
     }
     let (body, checksum) = token.as_bytes().split_at(LENGTH - 6);
@@ -71,19 +77,24 @@ fn shown_token(headers: &HeaderMap, query: Option<&str>, provider: Option<&Provi
     if let Some(value) = headers.get(TOKEN_HEADER) {
         return Some(value.to_str().unwrap_or_default().trim().to_owned());
     }
-    if let Some(token) = headers.get(header::AUTHORIZATION).and_then(|v| from_authorization(v.to_str().ok()?)) {
+    if let Some(token) = headers.get(header::AUTHORIZATION).and_then(|v| from_authorization(v.to_str().ok()?))
+    {
         return Some(token);
     }
     provider?.attach.iter().find_map(|part| match part {
         AttachPart::Header { name, .. } => last_word(headers.get(name)?.to_str().ok()?),
         AttachPart::Query { name, .. } => query?.split('&').find_map(|pair| {
             let (n, value) = pair.split_once('=')?;
-            (decode_name(n) == name.as_str()).then(|| decode_name(value).into_owned()).filter(|v| v.starts_with(PREFIX))
+            (decode_name(n) == name.as_str())
+                .then(|| decode_name(value).into_owned())
+                .filter(|v| v.starts_with(PREFIX))
         }),
-        AttachPart::Cookie { name, .. } => headers.get(header::COOKIE)?.to_str().ok()?.split(';').find_map(|pair| {
-            let (n, value) = pair.trim().split_once('=')?;
-            (n == name && value.starts_with(PREFIX)).then(|| value.to_owned())
-        }),
+        AttachPart::Cookie { name, .. } => {
+            headers.get(header::COOKIE)?.to_str().ok()?.split(';').find_map(|pair| {
+                let (n, value) = pair.trim().split_once('=')?;
+                (n == name && value.starts_with(PREFIX)).then(|| value.to_owned())
+            })
+        }
         AttachPart::Basic { .. } => None,
     })
 }

@@ -75,7 +75,10 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = StreamError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = &mut *self;
         let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(inner).poll_frame(context));
@@ -143,7 +146,14 @@ pub struct ProviderStream {
 }
 
 impl ProviderStream {
-    pub fn new(inner: Incoming, bound: u64, idle: Duration, deadline: Instant, borrowed: Borrowed, trace: Trace) -> Self {
+    pub fn new(
+        inner: Incoming,
+        bound: u64,
+        idle: Duration,
+        deadline: Instant,
+        borrowed: Borrowed,
+        trace: Trace,
+    ) -> Self {
         Self { inner, left: bound, idle, deadline, timer: None, moved: true, borrowed: Some(borrowed), trace }
     }
 
@@ -172,7 +182,9 @@ impl ProviderStream {
                 if let Some(data) = frame.data_ref() {
                     let bytes = data.len() as u64;
                     self.trace.received(bytes);
-                    let Some(left) = self.left.checked_sub(bytes) else { return self.fail(StreamError::ResponseTooLarge) };
+                    let Some(left) = self.left.checked_sub(bytes) else {
+                        return self.fail(StreamError::ResponseTooLarge);
+                    };
                     self.left = left;
                 }
                 // hyper does not poll a body again that says it has ended.
@@ -214,7 +226,10 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = StreamError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         match &mut *self {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Provider(stream) => stream.poll(context),

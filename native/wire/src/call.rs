@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::attach::attach;
 use crate::authenticate::authenticate;
 use crate::body::{AnswerBody, ProviderStream, RequestBody};
-use crate::decide::{AllowedCall, Named, decide};
+use crate::decide::{AllowedCall, Named, decide, for_client};
 use crate::dial::pool::{Borrowed, PoolKey, Proven};
 use crate::dial::{DialCode, DialError, Target};
 use crate::error::{Code, Refusal};
@@ -29,12 +29,13 @@ use crate::event::{CallId, Event, Step, micros};
 use crate::forward::{Failed, Limits, forward};
 use crate::headers;
 use crate::lease::Lease;
-use crate::listen::Consumer;
+use crate::listen::guard::BegunCall;
+use crate::listen::{self, Consumer};
 use crate::origin::Origin;
 use crate::respond::{Route, respond};
 use crate::route::path::{decode_name, parameter_names};
 use crate::route::{address, route};
-use crate::snapshot::{AttachPart, Provider, Snapshot};
+use crate::snapshot::{AttachPart, Provider};
 use crate::worker::Worker;
 
 /// How long the next piece of a request body may take.
@@ -43,14 +44,21 @@ const BODY_IDLE: Duration = Duration::from_secs(30);
 const STALE_MAX: u32 = 3;
 
 /// Serve one request: a health question, or a call.
-pub async fn serve(worker: Rc<Worker>, consumer: Rc<Consumer>, request: Request<Incoming>) -> Response<AnswerBody> {
+pub async fn serve(
+    worker: Rc<Worker>,
+    consumer: Rc<Consumer>,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
     if let Some(answer) = health(&worker, request.uri().path()) {
         return answer;
     }
-    let mut trace = Trace::begin(&worker, &request);
+    let mut trace = Trace::begin(&worker, &consumer, &request);
     match call(&worker, &consumer, request, &mut trace).await {
         Ok(answer) => answer.streamed(trace),
-        Err(refusal) => {
+        Err(mut refusal) => {
+            if let Some(framing) = consumer.body_violation() {
+                refusal = framing;
+            }
             let answer = refusal_answer(&refusal, &trace);
             trace.refuse(&refusal);
             answer
@@ -72,20 +80,29 @@ impl Answer {
     /// The trace goes with the body, so that the call is recorded when its last byte has passed.
     fn streamed(self, mut trace: Trace) -> Response<AnswerBody> {
         trace.answered(self.parts.status);
-        let stream = ProviderStream::new(self.incoming, self.bound, self.idle, self.deadline, self.borrowed, trace);
+        let stream =
+            ProviderStream::new(self.incoming, self.bound, self.idle, self.deadline, self.borrowed, trace);
         Response::from_parts(self.parts, AnswerBody::Provider(Box::new(stream)))
     }
 }
 
-async fn call(worker: &Rc<Worker>, consumer: &Rc<Consumer>, request: Request<Incoming>, trace: &mut Trace) -> Result<Answer, Refusal> {
+async fn call(
+    worker: &Rc<Worker>,
+    consumer: &Rc<Consumer>,
+    request: Request<Incoming>,
+    trace: &mut Trace,
+) -> Result<Answer, Refusal> {
     // 0. What was read off the socket: well formed, of a kind we carry, and there is room for it.
-    let (mut parts, incoming) = received(worker, consumer, request)?;
-    let snapshot = worker.shared.snapshot.load_full().ok_or_else(|| Refusal::new(Code::NotReady, "Nothing is declared yet: `tidegate apply` or `tidegate up` a file."))?;
+    let (mut parts, incoming) = received(worker, request, trace)?;
+    let snapshot = worker.shared.snapshot.load_full().ok_or_else(|| {
+        Refusal::new(Code::NotReady, "Nothing is declared yet: `tidegate apply` or `tidegate up` a file.")
+    })?;
     let (at, now) = (trace.started, unix_seconds(trace.event.at_ms));
     trace.event.revision = snapshot.revision;
 
     let uri = std::mem::take(&mut parts.uri);
-    let host = uri.authority().map(|a| a.as_str().to_owned()).or_else(|| host_header(&parts)).unwrap_or_default();
+    let host =
+        uri.authority().map(|a| a.as_str().to_owned()).or_else(|| host_header(&parts)).unwrap_or_default();
     let query = uri.query();
     trace.event.query = query.map(parameter_names).unwrap_or_default();
 
@@ -109,10 +126,12 @@ async fn call(worker: &Rc<Worker>, consumer: &Rc<Consumer>, request: Request<Inc
         client_in_header: text_header(&parts, "tidegate-client"),
         connection: text_header(&parts, "tidegate-connection"),
     };
-    let allowed = decide(&snapshot, routed, named, now).inspect_err(|refusal| {
+    let client = for_client(&snapshot, &routed, named)?;
+    trace.event.client = Some(Arc::clone(snapshot.client_name(client)));
+    let allowed = decide(&snapshot, routed, client, named, now).inspect_err(|refusal| {
         trace.event.decision = (refusal.code == Code::Denied).then_some("deny");
     })?;
-    trace.decided(&snapshot, &allowed);
+    trace.decided(&allowed);
     let at = trace.step(Step::Decide, at);
 
     // 4. admit, protect, cache, reserve: not yet.
@@ -128,12 +147,24 @@ async fn call(worker: &Rc<Worker>, consumer: &Rc<Consumer>, request: Request<Inc
     // 6. attach: the consumer's own fields are dropped, the credential goes on the final bytes.
     headers::clean_request(&mut parts.headers, provider);
     let added = match &lease {
-        Some(lease) if !provider.attach.is_empty() => attach(lease, proven.origin(), &provider.attach, &mut parts.headers)?,
+        Some(lease) if !provider.attach.is_empty() => {
+            attach(lease, proven.origin(), &provider.attach, &mut parts.headers)?
+        }
         _ => None,
     };
     let sent_query = outgoing_query(query, provider, added.as_deref().map(String::as_str));
-    let plain_target = outgoing_uri(proven.origin(), address.path, outgoing_query(query, provider, None).as_deref().map(String::as_str), false)?;
-    parts.uri = outgoing_uri(proven.origin(), address.path, sent_query.as_deref().map(String::as_str), proven.is_h2())?;
+    let plain_target = outgoing_uri(
+        proven.origin(),
+        address.path,
+        outgoing_query(query, provider, None).as_deref().map(String::as_str),
+        false,
+    )?;
+    parts.uri = outgoing_uri(
+        proven.origin(),
+        address.path,
+        sent_query.as_deref().map(String::as_str),
+        proven.is_h2(),
+    )?;
     if !proven.is_h2() {
         parts.headers.insert(HOST, headers::value(proven.origin().authority()));
     }
@@ -154,16 +185,25 @@ async fn call(worker: &Rc<Worker>, consumer: &Rc<Consumer>, request: Request<Inc
             Err(Failed::Refused(refusal)) => return Err(refusal),
             Err(Failed::Unsent(unsent)) if trace.event.retries < STALE_MAX => request = *unsent,
             Err(Failed::Stale) if trace.event.retries < STALE_MAX && spare.is_some() => {
-                let parts = spare.clone().ok_or_else(|| Refusal::new(Code::Internal, "A request was lost."))?;
+                let parts =
+                    spare.clone().ok_or_else(|| Refusal::new(Code::Internal, "A request was lost."))?;
                 request = Request::from_parts(parts, RequestBody::empty(Rc::clone(&progress)));
             }
-            Err(_) => return Err(Refusal::new(Code::ProviderUnreachable, "The provider closes connections before it answers.")),
+            Err(_) => {
+                return Err(Refusal::new(
+                    Code::ProviderUnreachable,
+                    "The provider closes connections before it answers.",
+                ));
+            }
         }
         trace.event.retries += 1;
         let was_h2 = proven.is_h2();
         proven = dial(worker, &allowed, lease.as_deref()).await?;
         if proven.is_h2() != was_h2 {
-            return Err(Refusal::new(Code::ProviderUnreachable, "The provider changed its HTTP version between two tries."));
+            return Err(Refusal::new(
+                Code::ProviderUnreachable,
+                "The provider changed its HTTP version between two tries.",
+            ));
         }
     };
     let now = Instant::now();
@@ -196,21 +236,31 @@ async fn call(worker: &Rc<Worker>, consumer: &Rc<Consumer>, request: Request<Inc
     })
 }
 
-fn received(worker: &Worker, consumer: &Consumer, request: Request<Incoming>) -> Result<(Parts, Incoming), Refusal> {
-    if let Some(refusal) = consumer.violation() {
-        return Err(refusal);
+fn received(
+    worker: &Worker,
+    request: Request<Incoming>,
+    trace: &Trace,
+) -> Result<(Parts, Incoming), Refusal> {
+    if let Some(violation) = trace.begun.as_ref().and_then(|begun| begun.refused.as_deref()) {
+        return Err(listen::refusal(violation));
     }
     if worker.record.is_full() {
-        return Err(Refusal::new(Code::Overloaded, "Calls cannot be recorded fast enough; none goes unrecorded. Try again shortly."));
+        return Err(Refusal::new(
+            Code::Overloaded,
+            "Calls cannot be recorded fast enough; none goes unrecorded. Try again shortly.",
+        ));
     }
     let (parts, incoming) = request.into_parts();
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::new(Code::MethodNotAllowed, "CONNECT and TRACE are never passed on."));
     }
     if headers::asks_for_websocket(&parts.headers) {
-        return Err(Refusal::new(Code::Unsupported, "WebSocket is not carried; use the provider's HTTP operations."));
+        return Err(Refusal::new(
+            Code::Unsupported,
+            "WebSocket is not carried; use the provider's HTTP operations.",
+        ));
     }
-    if parts.uri.path_and_query().is_some_and(|p| p.as_str().len() > crate::listen::TARGET_MAX) {
+    if parts.uri.path_and_query().is_some_and(|p| p.as_str().len() > listen::TARGET_MAX) {
         return Err(Refusal::new(Code::UriTooLong, "The request target is longer than 8 KiB."));
     }
     Ok((parts, incoming))
@@ -223,7 +273,9 @@ fn lease(worker: &Worker, allowed: &AllowedCall<'_>, now: u64) -> Result<Option<
     }
     let unavailable = |detail: &'static str| Refusal::new(Code::CredentialUnavailable, detail);
     let connection = allowed.connection.as_ref().ok_or_else(|| unavailable("The call has no connection."))?;
-    let lease = worker.shared.leases.get(&connection.id).ok_or_else(|| unavailable("The connection's credential is not leased to this engine yet: try again shortly."))?;
+    let lease = worker.shared.leases.get(&connection.id).ok_or_else(|| {
+        unavailable("The connection's credential is not leased to this engine yet: try again shortly.")
+    })?;
     if !lease.is_live(now) {
         return Err(unavailable("The lease of the connection's credential has ended and was not renewed."));
     }
@@ -247,7 +299,10 @@ async fn dial(worker: &Worker, allowed: &AllowedCall<'_>, lease: Option<&Lease>)
     };
     let identity = lease.filter(|_| provider.tls.client_certificate).map(|lease| {
         lease.identity.as_ref().ok_or_else(|| {
-            Refusal::new(Code::CredentialUnavailable, "The connection's credential has no client certificate: connect it again.")
+            Refusal::new(
+                Code::CredentialUnavailable,
+                "The connection's credential has no client certificate: connect it again.",
+            )
         })
     });
     let target = Target {
@@ -282,16 +337,28 @@ fn dial_refusal(error: &DialError, provider: &Provider) -> Refusal {
 }
 
 /// The consumer's query without parameters that are the credential's, with the credential's at its end.
-fn outgoing_query(query: Option<&str>, provider: &Provider, added: Option<&str>) -> Option<Zeroizing<String>> {
+fn outgoing_query(
+    query: Option<&str>,
+    provider: &Provider,
+    added: Option<&str>,
+) -> Option<Zeroizing<String>> {
     let own = |name: &str| {
-        provider.attach.iter().any(|part| matches!(part, AttachPart::Query { name: own, .. } if *own == decode_name(name)))
+        provider
+            .attach
+            .iter()
+            .any(|part| matches!(part, AttachPart::Query { name: own, .. } if *own == decode_name(name)))
     };
-    let needs_change = added.is_some() || provider.attach.iter().any(|part| matches!(part, AttachPart::Query { .. }));
+    let needs_change =
+        added.is_some() || provider.attach.iter().any(|part| matches!(part, AttachPart::Query { .. }));
     if !needs_change {
         return query.map(|query| Zeroizing::new(query.to_owned()));
     }
-    let mut kept = Zeroizing::new(String::with_capacity(query.map_or(0, str::len) + added.map_or(0, str::len) + 1));
-    let pairs = query.into_iter().flat_map(|q| q.split('&')).filter(|pair| !own(pair.split('=').next().unwrap_or_default()));
+    let mut kept =
+        Zeroizing::new(String::with_capacity(query.map_or(0, str::len) + added.map_or(0, str::len) + 1));
+    let pairs = query
+        .into_iter()
+        .flat_map(|q| q.split('&'))
+        .filter(|pair| !own(pair.split('=').next().unwrap_or_default()));
     for pair in pairs.chain(added) {
         if !kept.is_empty() {
             kept.push('&');
@@ -306,7 +373,8 @@ fn outgoing_uri(origin: &Origin, path: &str, query: Option<&str>, absolute: bool
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     });
-    let malformed = |_| Refusal::new(Code::MalformedRequest, "The path or query has characters that no URI has.");
+    let malformed =
+        |_| Refusal::new(Code::MalformedRequest, "The path or query has characters that no URI has.");
     let target: PathAndQuery = target.parse().map_err(malformed)?;
     if !absolute {
         return Ok(Uri::from(target));
@@ -316,7 +384,9 @@ fn outgoing_uri(origin: &Origin, path: &str, query: Option<&str>, absolute: bool
         .authority(origin.authority())
         .path_and_query(target)
         .build()
-        .map_err(|_| Refusal::new(Code::MalformedRequest, "The path or query has characters that no URI has."))
+        .map_err(|_| {
+            Refusal::new(Code::MalformedRequest, "The path or query has characters that no URI has.")
+        })
 }
 
 fn host_header(parts: &Parts) -> Option<String> {
@@ -355,7 +425,10 @@ fn refusal_answer(refusal: &Refusal, trace: &Trace) -> Response<AnswerBody> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("tidegate-call", headers::value(call));
     let problem = refusal.code.problem();
-    headers.insert("proxy-status", headers::value(&format!("tidegate; error={}; details=\"{}\"", problem.proxy_status, problem.code)));
+    headers.insert(
+        "proxy-status",
+        headers::value(&format!("tidegate; error={}; details=\"{}\"", problem.proxy_status, problem.code)),
+    );
     headers.insert("server-timing", headers::value(&trace.own_share()));
     match refusal.code {
         Code::Unauthenticated => {
@@ -372,6 +445,8 @@ fn refusal_answer(refusal: &Refusal, trace: &Trace) -> Response<AnswerBody> {
 /// One call's event in the making. Dropped, it is recorded: on every exit, once.
 pub struct Trace {
     worker: Rc<Worker>,
+    /// The guard's own knowledge of the request; while it is held, the connection is not idle.
+    begun: Option<BegunCall>,
     started: Instant,
     event: Event,
     progress: Option<Rc<crate::body::Progress>>,
@@ -379,7 +454,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    fn begin(worker: &Rc<Worker>, request: &Request<Incoming>) -> Self {
+    fn begin(worker: &Rc<Worker>, consumer: &Consumer, request: &Request<Incoming>) -> Self {
         worker.shared.calls_begun();
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
@@ -392,7 +467,14 @@ impl Trace {
             http: if request.version() == http::Version::HTTP_2 { "2" } else { "1.1" },
             ..Event::default()
         };
-        Self { worker: Rc::clone(worker), started: Instant::now(), event, progress: None, responding: None }
+        Self {
+            worker: Rc::clone(worker),
+            begun: consumer.begin(),
+            started: Instant::now(),
+            event,
+            progress: None,
+            responding: None,
+        }
     }
 
     fn step(&mut self, step: Step, from: Instant) -> Instant {
@@ -401,8 +483,7 @@ impl Trace {
         now
     }
 
-    fn decided(&mut self, snapshot: &Snapshot, allowed: &AllowedCall<'_>) {
-        self.event.client = Some(Arc::clone(snapshot.client_name(allowed.client)));
+    fn decided(&mut self, allowed: &AllowedCall<'_>) {
         self.event.decision = Some(allowed.verdict.as_str());
         self.event.rule = Some(Arc::clone(&allowed.rule));
         self.event.connection = allowed.connection.as_ref().map(|c| Arc::clone(&c.id));

@@ -44,12 +44,17 @@ pub struct AllowedCall<'s> {
     pub connection: Option<Arc<Connection>>,
 }
 
-pub fn decide<'s>(snapshot: &'s Snapshot, routed: Routed<'s>, named: Named<'_>, now: u64) -> Result<AllowedCall<'s>, Refusal> {
-    // 1. For which client.
-    let client = client(snapshot, &routed, named)?;
-    // 2. Global denials, before anything can allow.
+/// Decide about a call for `client`, as `for_client` found it; `now` is in Unix seconds.
+pub fn decide<'s>(
+    snapshot: &'s Snapshot,
+    routed: Routed<'s>,
+    client: ClientIndex,
+    named: Named<'_>,
+    now: u64,
+) -> Result<AllowedCall<'s>, Refusal> {
+    // 1. Global denials, before anything can allow.
     refuse_denied(snapshot, &routed, client)?;
-    // 3. What the access token is limited to.
+    // 2. What the access token is limited to.
     let token = routed.caller.token;
     if !token.providers.is_empty() && !token.providers.contains(&routed.provider_index) {
         return Err(Refusal::new(
@@ -58,18 +63,26 @@ pub fn decide<'s>(snapshot: &'s Snapshot, routed: Routed<'s>, named: Named<'_>, 
         )
         .by(Arc::clone(&token.id)));
     }
-    // 4. A grant that covers the call.
+    // 3. A grant that covers the call.
     let (verdict, rule) = granted(snapshot, &routed, client, now)?;
-    // 5. The client's account at the provider.
+    // 4. The client's account at the provider.
     let connection = connection(snapshot, &routed, client, named.connection.unwrap_or("default"))?;
     Ok(AllowedCall { routed, client, verdict, rule, connection })
 }
 
-fn client(snapshot: &Snapshot, routed: &Routed<'_>, named: Named<'_>) -> Result<ClientIndex, Refusal> {
+/// For which client the call is: it must be one of the consumer's.
+pub fn for_client(
+    snapshot: &Snapshot,
+    routed: &Routed<'_>,
+    named: Named<'_>,
+) -> Result<ClientIndex, Refusal> {
     let Consumer { name: consumer, clients } = routed.caller.consumer;
     // One answer for a client that is not there and for one that is another's: nobody learns names here.
     let unknown = || {
-        Refusal::new(Code::UnknownClient, format!("Consumer `{consumer}` has no client of the name that the call gives."))
+        Refusal::new(
+            Code::UnknownClient,
+            format!("Consumer `{consumer}` has no client of the name that the call gives."),
+        )
     };
     let mut chosen = routed.caller.token.client;
     for name in [named.client_in_path, named.client_in_header].into_iter().flatten() {
@@ -84,7 +97,10 @@ fn client(snapshot: &Snapshot, routed: &Routed<'_>, named: Named<'_>) -> Result<
         _ => {
             return Err(Refusal::new(
                 Code::ClientRequired,
-                format!("Consumer `{consumer}` acts for {} clients: name one by `/~CLIENT/…`, `Tidegate-Client` or a token bound to it.", clients.len()),
+                format!(
+                    "Consumer `{consumer}` acts for {} clients: name one by `/~CLIENT/…`, `Tidegate-Client` or a token bound to it.",
+                    clients.len()
+                ),
             ));
         }
     };
@@ -101,14 +117,22 @@ fn refuse_denied(snapshot: &Snapshot, routed: &Routed<'_>, client: ClientIndex) 
     match denial {
         Some(denial) => Err(Refusal::new(
             Code::Denied,
-            format!("`{}:{}` is denied for all by `{}`: {}", routed.provider.name, routed.operation.id, denial.name, denial.reason),
+            format!(
+                "`{}:{}` is denied for all by `{}`: {}",
+                routed.provider.name, routed.operation.id, denial.name, denial.reason
+            ),
         )
         .by(Arc::clone(&denial.name))),
         None => Ok(()),
     }
 }
 
-fn granted(snapshot: &Snapshot, routed: &Routed<'_>, client: ClientIndex, now: u64) -> Result<(Verdict, Arc<str>), Refusal> {
+fn granted(
+    snapshot: &Snapshot,
+    routed: &Routed<'_>,
+    client: ClientIndex,
+    now: u64,
+) -> Result<(Verdict, Arc<str>), Refusal> {
     let grants = snapshot.grants(routed.caller.token.consumer, routed.provider_index);
     let for_client = |grant: &&Grant| grant.clients.is_empty() || grant.clients.contains(&client);
     let covers = |grant: &&Grant| snapshot.operation_sets[grant.operations].contains(routed.number);
@@ -122,7 +146,8 @@ fn granted(snapshot: &Snapshot, routed: &Routed<'_>, client: ClientIndex, now: u
     if let Some(grant) = grants.iter().filter(for_client).find(reports) {
         return Ok((Verdict::Report, Arc::clone(&grant.name)));
     }
-    let (consumer, provider, operation) = (&routed.caller.consumer.name, &routed.provider.name, &routed.operation.id);
+    let (consumer, provider, operation) =
+        (&routed.caller.consumer.name, &routed.provider.name, &routed.operation.id);
     Err(Refusal::new(
         Code::Denied,
         format!(
@@ -133,7 +158,12 @@ fn granted(snapshot: &Snapshot, routed: &Routed<'_>, client: ClientIndex, now: u
     .by(Arc::from("no grant")))
 }
 
-fn connection(snapshot: &Snapshot, routed: &Routed<'_>, client: ClientIndex, name: &str) -> Result<Option<Arc<Connection>>, Refusal> {
+fn connection(
+    snapshot: &Snapshot,
+    routed: &Routed<'_>,
+    client: ClientIndex,
+    name: &str,
+) -> Result<Option<Arc<Connection>>, Refusal> {
     let provider = routed.provider;
     match snapshot.connection(client, routed.provider_index, name) {
         Some(connection) => Ok(Some(Arc::clone(connection))),

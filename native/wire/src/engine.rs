@@ -144,7 +144,8 @@ impl Engine {
         let (mut per_worker, addresses) = listen::bind(&config)?;
         let own: Vec<SocketAddr> = addresses.iter().map(|(_, address)| *address).collect();
         let dialler = Arc::new(Dialler::new(config.resolver.clone(), own));
-        let recorder = Recorder::start(Arc::clone(&spool)).map_err(io_error("the recording thread cannot start"))?;
+        let recorder =
+            Recorder::start(Arc::clone(&spool)).map_err(io_error("the recording thread cannot start"))?;
         let shared = Arc::new(Shared::new(config, token_key));
         let (phase, phases) = watch::channel(Phase::Serving);
         let mut workers = Vec::new();
@@ -152,9 +153,10 @@ impl Engine {
             let listeners = per_worker.pop().unwrap_or_default();
             let (shared, dialler, phases) = (Arc::clone(&shared), Arc::clone(&dialler), phases.clone());
             let sender = recorder.sender();
-            let thread = std::thread::Builder::new().name(format!("tidegate-wire-{number}")).spawn(move || {
-                worker::run(Worker::new(shared, dialler, WorkerRecord::new(sender)), listeners, phases)
-            });
+            let thread =
+                std::thread::Builder::new().name(format!("tidegate-wire-{number}")).spawn(move || {
+                    worker::run(Worker::new(shared, dialler, WorkerRecord::new(sender)), listeners, phases)
+                });
             workers.push(thread.map_err(io_error("a worker cannot start"))?);
         }
         let lost = Arc::clone(&recorder.lost);
@@ -191,11 +193,10 @@ impl Engine {
         fields: HashMap<Box<str>, Zeroizing<Vec<u8>>>,
         until: f64,
     ) -> Result<(), EngineError> {
-        let origins = origins
-            .iter()
-            .map(|origin| origin.parse::<Origin>())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| EngineError::Refused(format!("the lease of `{connection}` names no origin: {error}")))?;
+        let origins =
+            origins.iter().map(|origin| origin.parse::<Origin>()).collect::<Result<Vec<_>, _>>().map_err(
+                |error| EngineError::Refused(format!("the lease of `{connection}` names no origin: {error}")),
+            )?;
         let until = Duration::try_from_secs_f64(until)
             .map_err(|_| EngineError::Refused(format!("the lease of `{connection}` has no valid end")))?;
         let lease = Lease::new(connection, version, origins, fields, until.as_secs())
@@ -222,8 +223,16 @@ impl Engine {
         locked(&self.gap).take()
     }
 
-    pub fn fetch(&self, method: &str, url: &str, headers: &[(String, String)], body: Vec<u8>, options: &str) -> Result<Fetched, FetchError> {
-        let options: FetchOptions = serde_json::from_str(options).map_err(|error| FetchError::options(&error))?;
+    pub fn fetch(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(String, String)],
+        body: Vec<u8>,
+        options: &str,
+    ) -> Result<Fetched, FetchError> {
+        let options: FetchOptions =
+            serde_json::from_str(options).map_err(|error| FetchError::options(&error))?;
         fetch::fetch(&self.dialler, method, url, headers, body, &options)
     }
 

@@ -6,7 +6,7 @@ use http::{Method, Uri};
 use serde::Serialize;
 
 use crate::authenticate::Authenticated;
-use crate::decide::{Named, decide};
+use crate::decide::{Named, decide, for_client};
 use crate::engine::{EngineError, Question, unix_now};
 use crate::error::{Code, Refusal};
 use crate::route::{address, route};
@@ -60,18 +60,36 @@ pub fn explain(snapshot: &[u8], question: &str) -> Result<String, EngineError> {
     Ok(serde_json::to_string(&told)?)
 }
 
-fn walk(snapshot: &Snapshot, question: &Question, told: &mut Explanation) -> Result<(), (&'static str, Refusal)> {
+fn walk(
+    snapshot: &Snapshot,
+    question: &Question,
+    told: &mut Explanation,
+) -> Result<(), (&'static str, Refusal)> {
     let malformed = |detail: &'static str| ("listen", Refusal::new(Code::MalformedRequest, detail));
-    let method: Method = question.method.parse().map_err(|_| malformed("The method is not a word of HTTP."))?;
+    let method: Method =
+        question.method.parse().map_err(|_| malformed("The method is not a word of HTTP."))?;
     let uri: Uri = question.target.parse().map_err(|_| malformed("The target is not a URI."))?;
     told.pass("listen", None, format!("{method} {}", uri.path()));
 
     let consumer = snapshot.consumer_named(&question.consumer).ok_or_else(|| {
-        ("authenticate", Refusal::new(Code::Unauthenticated, format!("No consumer is called `{}`.", question.consumer)))
+        (
+            "authenticate",
+            Refusal::new(Code::Unauthenticated, format!("No consumer is called `{}`.", question.consumer)),
+        )
     })?;
-    let token = AccessToken { id: Arc::from("an access token"), consumer, client: None, providers: Vec::new(), expires: u64::MAX };
+    let token = AccessToken {
+        id: Arc::from("an access token"),
+        consumer,
+        client: None,
+        providers: Vec::new(),
+        expires: u64::MAX,
+    };
     let caller = Authenticated { token: &token, consumer: snapshot.consumer(consumer) };
-    told.pass("authenticate", None, format!("consumer `{}`, with any valid access token of its own", question.consumer));
+    told.pass(
+        "authenticate",
+        None,
+        format!("consumer `{}`, with any valid access token of its own", question.consumer),
+    );
 
     let address = address(snapshot, &question.host, uri.path());
     told.provider = address.provider.map(|(_, p)| p.name.to_string());
@@ -85,8 +103,10 @@ fn walk(snapshot: &Snapshot, question: &Question, told: &mut Explanation) -> Res
         client_in_header: question.client.as_deref(),
         connection: question.connection.as_deref(),
     };
-    let allowed = decide(snapshot, routed, named, unix_now()).map_err(|refusal| ("decide", refusal))?;
-    told.client = Some(snapshot.client_name(allowed.client).to_string());
+    let refused = |refusal| ("decide", refusal);
+    let client = for_client(snapshot, &routed, named).map_err(refused)?;
+    told.client = Some(snapshot.client_name(client).to_string());
+    let allowed = decide(snapshot, routed, client, named, unix_now()).map_err(refused)?;
     told.connection = allowed.connection.as_ref().map(|c| c.id.to_string());
     let client = told.client.clone().unwrap_or_default();
     told.pass("decide", Some(&allowed.rule), format!("{} for client `{client}`", allowed.verdict.as_str()));
@@ -96,8 +116,19 @@ fn walk(snapshot: &Snapshot, question: &Question, told: &mut Explanation) -> Res
         None => provider.origins.get(operation.origin).cloned().flatten(),
     };
     told.origin = origin.as_ref().map(ToString::to_string);
-    told.pass("dial", None, format!("{}; its addresses and certificate are checked at the call", told.origin.clone().unwrap_or_default()));
-    let attached = if provider.attach.is_empty() { "no credential" } else { "the connection's credential, bound to that origin" };
+    told.pass(
+        "dial",
+        None,
+        format!(
+            "{}; its addresses and certificate are checked at the call",
+            told.origin.clone().unwrap_or_default()
+        ),
+    );
+    let attached = if provider.attach.is_empty() {
+        "no credential"
+    } else {
+        "the connection's credential, bound to that origin"
+    };
     told.pass("attach", None, attached.to_owned());
     Ok(())
 }

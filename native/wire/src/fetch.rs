@@ -29,7 +29,13 @@ pub struct FetchOptions {
 
 impl Default for FetchOptions {
     fn default() -> Self {
-        Self { timeout_ms: 20_000, max_bytes: 64 << 20, allow_private: Vec::new(), ca_pem: None, pins: Vec::new() }
+        Self {
+            timeout_ms: 20_000,
+            max_bytes: 64 << 20,
+            allow_private: Vec::new(),
+            ca_pem: None,
+            pins: Vec::new(),
+        }
     }
 }
 
@@ -58,7 +64,14 @@ pub struct Fetched {
 }
 
 /// Blocks; each fetch has its own short-lived runtime and connection, since they are rare.
-pub fn fetch(dialler: &Arc<Dialler>, method: &str, url: &str, headers: &[(String, String)], body: Vec<u8>, options: &FetchOptions) -> Result<Fetched, FetchError> {
+pub fn fetch(
+    dialler: &Arc<Dialler>,
+    method: &str,
+    url: &str,
+    headers: &[(String, String)],
+    body: Vec<u8>,
+    options: &FetchOptions,
+) -> Result<Fetched, FetchError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -67,7 +80,10 @@ pub fn fetch(dialler: &Arc<Dialler>, method: &str, url: &str, headers: &[(String
         let limit = Duration::from_millis(options.timeout_ms);
         match tokio::time::timeout(limit, exchange(dialler, method, url, headers, body, options)).await {
             Ok(result) => result,
-            Err(_) => Err(FetchError::new("provider_timeout", format!("no whole answer within {} ms", options.timeout_ms))),
+            Err(_) => Err(FetchError::new(
+                "provider_timeout",
+                format!("no whole answer within {} ms", options.timeout_ms),
+            )),
         }
     })
 }
@@ -81,14 +97,23 @@ fn code_of(code: DialCode) -> &'static str {
     }
 }
 
-async fn exchange(dialler: &Arc<Dialler>, method: &str, url: &str, headers: &[(String, String)], body: Vec<u8>, options: &FetchOptions) -> Result<Fetched, FetchError> {
+async fn exchange(
+    dialler: &Arc<Dialler>,
+    method: &str,
+    url: &str,
+    headers: &[(String, String)],
+    body: Vec<u8>,
+    options: &FetchOptions,
+) -> Result<Fetched, FetchError> {
     let malformed = |what: &str| FetchError::new("malformed_request", what.to_owned());
     let url = Url::parse(url).map_err(|_| malformed("not a URL"))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(malformed("a URL with a user or password is not fetched"));
     }
-    let origin: Origin = url.origin().ascii_serialization().parse().map_err(|_| malformed("only https URLs are fetched"))?;
-    let declared = Declared { ca_pem: options.ca_pem.clone(), pins: options.pins.clone(), ..Declared::default() };
+    let origin: Origin =
+        url.origin().ascii_serialization().parse().map_err(|_| malformed("only https URLs are fetched"))?;
+    let declared =
+        Declared { ca_pem: options.ca_pem.clone(), pins: options.pins.clone(), ..Declared::default() };
     let tls = TlsPolicy::try_from(declared).map_err(|error| malformed(&error.to_string()))?;
     let target = Target {
         origin: &origin,
@@ -97,7 +122,8 @@ async fn exchange(dialler: &Arc<Dialler>, method: &str, url: &str, headers: &[(S
         identity: None,
         timeout: Duration::from_millis(options.timeout_ms.min(10_000)),
     };
-    let dialled = dialler.dial(&target).await.map_err(|error| FetchError::new(code_of(error.code), error.detail))?;
+    let dialled =
+        dialler.dial(&target).await.map_err(|error| FetchError::new(code_of(error.code), error.detail))?;
     let path = match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
@@ -109,7 +135,8 @@ async fn exchange(dialler: &Arc<Dialler>, method: &str, url: &str, headers: &[(S
         .body(Full::new(Bytes::from(body)))
         .map_err(|_| malformed("not a URL"))?;
     for (name, value) in headers {
-        let name = header::HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed("not a header name"))?;
+        let name =
+            header::HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed("not a header name"))?;
         let value = header::HeaderValue::from_str(value).map_err(|_| malformed("not a header value"))?;
         if !headers::is_hop(&name) {
             request.headers_mut().append(name, value);
@@ -123,13 +150,17 @@ async fn exchange(dialler: &Arc<Dialler>, method: &str, url: &str, headers: &[(S
         sender.send_request(request).await.map_err(failed)?
     } else {
         request.headers_mut().insert(header::HOST, headers::value(origin.authority()));
-        let (mut sender, connection) = http1::handshake(TokioIo::new(dialled.stream)).await.map_err(failed)?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(dialled.stream)).await.map_err(failed)?;
         tokio::spawn(connection);
         sender.send_request(request).await.map_err(failed)?
     };
     let (parts, body) = response.into_parts();
     let body = Limited::new(body, options.max_bytes).collect().await.map_err(|error| {
-        FetchError::new("response_rejected", format!("the body broke off or is larger than {} bytes: {error}", options.max_bytes))
+        FetchError::new(
+            "response_rejected",
+            format!("the body broke off or is larger than {} bytes: {error}", options.max_bytes),
+        )
     })?;
     let headers = parts
         .headers

@@ -46,7 +46,8 @@ pub async fn forward(
     limits: &Limits,
     timer: std::pin::Pin<&mut Sleep>,
 ) -> Result<Response<Incoming>, Failed> {
-    let repeatable = request.body().is_empty() && matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let repeatable =
+        request.body().is_empty() && matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     let sending = proven.send(method, request);
     let outcome = until_late(sending, progress, limits, timer).await.map_err(Failed::Refused)?;
     outcome.map_err(|mut error| {
@@ -55,14 +56,21 @@ pub async fn forward(
         }
         let error = error.into_error();
         if let Some(violation) = proven.violation() {
-            let refusal = Refusal::new(Code::ResponseRejected, "The provider's answer is not well-formed HTTP.");
+            let refusal =
+                Refusal::new(Code::ResponseRejected, "The provider's answer is not well-formed HTTP.");
             return Failed::Refused(refusal.because(violation));
         }
         if progress.too_large.get() {
-            return Failed::Refused(Refusal::new(Code::TooLarge, "The request body is larger than this provider's bound."));
+            return Failed::Refused(Refusal::new(
+                Code::TooLarge,
+                "The request body is larger than this provider's bound.",
+            ));
         }
         if progress.broken.get() {
-            return Failed::Refused(Refusal::new(Code::MalformedRequest, "The request body is not well formed or was cut short."));
+            return Failed::Refused(Refusal::new(
+                Code::MalformedRequest,
+                "The request body is not well formed or was cut short.",
+            ));
         }
         if repeatable && proven.reused {
             return Failed::Stale;

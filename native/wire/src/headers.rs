@@ -8,8 +8,16 @@ use crate::snapshot::{AttachPart, Provider};
 pub fn is_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "connection" | "keep-alive" | "proxy-connection" | "proxy-authenticate" | "proxy-authorization"
-            | "proxy-authentication-info" | "te" | "transfer-encoding" | "upgrade" | "http2-settings"
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-authentication-info"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
     )
 }
 
@@ -18,9 +26,20 @@ fn is_consumers_own(name: &HeaderName) -> bool {
     let name = name.as_str();
     matches!(
         name,
-        "authorization" | "cookie" | "host" | "expect" | "forwarded" | "x-real-ip" | "true-client-ip"
-            | "cf-connecting-ip" | "x-original-url" | "x-rewrite-url" | "x-http-method" | "x-http-method-override"
-            | "x-method-override" | "via"
+        "authorization"
+            | "cookie"
+            | "host"
+            | "expect"
+            | "forwarded"
+            | "x-real-ip"
+            | "true-client-ip"
+            | "cf-connecting-ip"
+            | "x-original-url"
+            | "x-rewrite-url"
+            | "x-http-method"
+            | "x-http-method-override"
+            | "x-method-override"
+            | "via"
     ) || name.starts_with("tidegate-")
         || name.starts_with("x-forwarded-")
 }
@@ -31,7 +50,17 @@ pub fn is_never_forwarded(name: &HeaderName) -> bool {
 
 /// Fields that frame or route a message: never in a trailer (RFC 9110 §6.5.1).
 pub fn frames_or_routes(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "content-length" | "content-encoding" | "content-type" | "content-range" | "trailer" | "set-cookie" | "cache-control" | "location")
+    matches!(
+        name.as_str(),
+        "content-length"
+            | "content-encoding"
+            | "content-type"
+            | "content-range"
+            | "trailer"
+            | "set-cookie"
+            | "cache-control"
+            | "location"
+    )
 }
 
 /// Leave only what may go to the provider, then add what the provider wants on each call.
@@ -40,7 +69,8 @@ pub fn clean_request(headers: &mut HeaderMap, provider: &Provider) {
     let attached = |name: &HeaderName| {
         provider.attach.iter().any(|part| matches!(part, AttachPart::Header { name: own, .. } if own == name))
     };
-    let unfit: Vec<HeaderName> = headers.keys().filter(|name| is_never_forwarded(name) || attached(name)).cloned().collect();
+    let unfit: Vec<HeaderName> =
+        headers.keys().filter(|name| is_never_forwarded(name) || attached(name)).cloned().collect();
     for name in unfit {
         headers.remove(name);
     }
@@ -54,7 +84,8 @@ pub fn clean_request(headers: &mut HeaderMap, provider: &Provider) {
 /// Leave only what may go back to the consumer.
 pub fn clean_response(headers: &mut HeaderMap) {
     remove_named_by_connection(headers);
-    let unfit: Vec<HeaderName> = headers.keys().filter(|name| is_hop(name) || is_providers_own(name)).cloned().collect();
+    let unfit: Vec<HeaderName> =
+        headers.keys().filter(|name| is_hop(name) || is_providers_own(name)).cloned().collect();
     for name in unfit {
         headers.remove(name);
     }
@@ -63,8 +94,16 @@ pub fn clean_response(headers: &mut HeaderMap) {
 /// A provider's session, its detours round the gateway, and words that only Tidegate says.
 fn is_providers_own(name: &HeaderName) -> bool {
     let name = name.as_str();
-    matches!(name, "set-cookie" | "set-cookie2" | "alt-svc" | "proxy-status" | "clear-site-data" | "strict-transport-security" | "public-key-pins")
-        || name.starts_with("tidegate-")
+    matches!(
+        name,
+        "set-cookie"
+            | "set-cookie2"
+            | "alt-svc"
+            | "proxy-status"
+            | "clear-site-data"
+            | "strict-transport-security"
+            | "public-key-pins"
+    ) || name.starts_with("tidegate-")
 }
 
 /// What `Connection` names is for this hop; it can name nothing that we add, since that comes later.

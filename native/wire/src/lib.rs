@@ -6,15 +6,15 @@
 //! provider, [`event`] what is known of it, [`error`] how it can be refused. [`engine`] starts and stops.
 #![forbid(unsafe_code)]
 
-pub mod listen;
+pub mod attach;
 pub mod authenticate;
-pub mod route;
 pub mod decide;
 pub mod dial;
-pub mod attach;
 pub mod forward;
-pub mod respond;
+pub mod listen;
 pub mod record;
+pub mod respond;
+pub mod route;
 
 pub mod body;
 pub mod call;

@@ -55,8 +55,13 @@ pub fn respond(parts: &mut Parts, route: &Route<'_>, bound: u64) -> Result<(), R
         parts.headers.insert(CONTENT_LOCATION, headers::value(&text));
     }
     if parts.headers.contains_key(LINK) {
-        let links: Vec<HeaderValue> =
-            parts.headers.get_all(LINK).iter().filter_map(|v| v.to_str().ok()).map(|v| headers::value(&route.turn_links(v))).collect();
+        let links: Vec<HeaderValue> = parts
+            .headers
+            .get_all(LINK)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .map(|v| headers::value(&route.turn_links(v)))
+            .collect();
         parts.headers.remove(LINK);
         for link in links {
             parts.headers.append(LINK, link);
@@ -68,7 +73,12 @@ pub fn respond(parts: &mut Parts, route: &Route<'_>, bound: u64) -> Result<(), R
 impl Route<'_> {
     /// A reference as the consumer must use it, or None when it leads away from the provider.
     fn turn_round(&self, reference: &str, absolute: bool) -> Option<String> {
-        let base = Url::parse(&format!("{}{}", self.origin, self.target.path_and_query().map_or("/", |p| p.as_str()))).ok()?;
+        let base = Url::parse(&format!(
+            "{}{}",
+            self.origin,
+            self.target.path_and_query().map_or("/", |p| p.as_str())
+        ))
+        .ok()?;
         let url = base.join(reference).ok()?;
         if !url.username().is_empty() || url.password().is_some() {
             return None;
@@ -106,9 +116,16 @@ mod tests {
     use super::*;
 
     fn turned(reference: &str) -> Option<String> {
-        let origins = ["https://api.test".parse().expect("origin"), "https://files.test".parse().expect("origin")];
+        let origins =
+            ["https://api.test".parse().expect("origin"), "https://files.test".parse().expect("origin")];
         let target = Uri::from_static("/v1/items?page=1");
-        let route = Route { target: &target, origins: &origins, origin: &origins[0], prefix: "/~acme/shop", gateway: Some("http://gate.test") };
+        let route = Route {
+            target: &target,
+            origins: &origins,
+            origin: &origins[0],
+            prefix: "/~acme/shop",
+            gateway: Some("http://gate.test"),
+        };
         route.turn_round(reference, false)
     }
 
@@ -121,7 +138,14 @@ mod tests {
 
     #[test]
     fn a_redirect_away_is_refused() {
-        for reference in ["https://evil.test/", "http://api.test/", "https://api.test@evil.test/", "//evil.test/x", "https://u:p@api.test/", "https://api.test:8443/"] {
+        for reference in [
+            "https://evil.test/",
+            "http://api.test/",
+            "https://api.test@evil.test/",
+            "//evil.test/x",
+            "https://u:p@api.test/",
+            "https://api.test:8443/",
+        ] {
             assert_eq!(turned(reference), None, "{reference}");
         }
     }

@@ -105,8 +105,14 @@ pub enum AttachPart {
         #[serde(default)]
         password: String,
     },
-    Query { name: String, field: String },
-    Cookie { name: String, field: String },
+    Query {
+        name: String,
+        field: String,
+    },
+    Cookie {
+        name: String,
+        field: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -184,7 +190,9 @@ pub struct Grant {
 pub enum Mode {
     Enforce,
     /// Enforces by itself from this time (Unix seconds).
-    Report { enforce_from: Option<u64> },
+    Report {
+        enforce_from: Option<u64>,
+    },
 }
 
 #[derive(Debug)]
@@ -207,8 +215,8 @@ pub struct Connection {
 
 impl Snapshot {
     pub fn parse(document: &[u8]) -> Result<Self, SnapshotError> {
-        let raw: raw::Snapshot =
-            serde_json::from_slice(document).map_err(|e| SnapshotError(format!("the snapshot does not parse: {e}")))?;
+        let raw: raw::Snapshot = serde_json::from_slice(document)
+            .map_err(|e| SnapshotError(format!("the snapshot does not parse: {e}")))?;
         if raw.format > FORMAT || raw.format == 0 {
             return Err(SnapshotError(format!(
                 "the snapshot has format {}, this engine reads 1 to {FORMAT}",
@@ -257,7 +265,12 @@ impl Snapshot {
         self.denials.get(&provider).map_or(&[], Vec::as_slice)
     }
 
-    pub fn connection(&self, client: ClientIndex, provider: ProviderIndex, name: &str) -> Option<&Arc<Connection>> {
+    pub fn connection(
+        &self,
+        client: ClientIndex,
+        provider: ProviderIndex,
+        name: &str,
+    ) -> Option<&Arc<Connection>> {
         self.connections.get(&(client, provider))?.iter().find(|c| *c.name == *name)
     }
 }
@@ -275,9 +288,9 @@ mod header_name {
 /// The document as it is written, before its references are resolved.
 mod raw {
     use super::{
-        AccessToken, Arc, AttachPart, Bounds, ClientIndex, Connection, Consumer, ConsumerIndex, Deadlines, Denial, Deserialize,
-        Grant, HashMap, HeaderName, HeaderValue, IpNet, Method, Mode, Operation, OperationSet, OperationTable, Origin,
-        Provider, ProviderIndex, SnapshotError, TlsPolicy,
+        AccessToken, Arc, AttachPart, Bounds, ClientIndex, Connection, Consumer, ConsumerIndex, Deadlines,
+        Denial, Deserialize, Grant, HashMap, HeaderName, HeaderValue, IpNet, Method, Mode, Operation,
+        OperationSet, OperationTable, Origin, Provider, ProviderIndex, SnapshotError, TlsPolicy,
     };
     use std::borrow::Cow;
     use std::hash::{DefaultHasher, Hash, Hasher};
@@ -416,10 +429,9 @@ mod raw {
 
     impl Names<'_> {
         fn find(&self, name: &str, place: &str) -> Result<u32, SnapshotError> {
-            self.index
-                .get(name)
-                .copied()
-                .ok_or_else(|| SnapshotError(format!("{place} names {} `{name}`, which does not exist", self.kind)))
+            self.index.get(name).copied().ok_or_else(|| {
+                SnapshotError(format!("{place} names {} `{name}`, which does not exist", self.kind))
+            })
         }
 
         fn all(&self, names: &[String], place: &str) -> Result<Vec<u32>, SnapshotError> {
@@ -427,7 +439,10 @@ mod raw {
         }
     }
 
-    fn index<'n>(kind: &str, names: impl Iterator<Item = &'n Arc<str>>) -> Result<HashMap<Arc<str>, u32>, SnapshotError> {
+    fn index<'n>(
+        kind: &str,
+        names: impl Iterator<Item = &'n Arc<str>>,
+    ) -> Result<HashMap<Arc<str>, u32>, SnapshotError> {
         let mut found = HashMap::new();
         for (number, name) in (0u32..).zip(names) {
             if found.insert(Arc::clone(name), number).is_some() {
@@ -472,9 +487,12 @@ mod raw {
                 .iter()
                 .map(|set| set.compile(&provider_names, &providers))
                 .collect::<Result<Vec<_>, _>>()?;
-            let set_exists = |number: usize, provider: u32, place: &str| match self.operation_sets.get(number) {
+            let set_exists = |number: usize, provider: u32, place: &str| match self.operation_sets.get(number)
+            {
                 Some(set) if *set.provider == *providers[provider as usize].name => Ok(number),
-                _ => Err(SnapshotError(format!("{place} names operation set {number}, which is not its provider's"))),
+                _ => Err(SnapshotError(format!(
+                    "{place} names operation set {number}, which is not its provider's"
+                ))),
             };
 
             let mut grants: HashMap<(ConsumerIndex, ProviderIndex), Vec<Grant>> = HashMap::new();
@@ -512,7 +530,9 @@ mod raw {
                 let client = client_names.find(&connection.client, place)?;
                 let provider = provider_names.find(&connection.provider, place)?;
                 if connection.origins.len() != providers[provider as usize].origins.len() {
-                    return Err(SnapshotError(format!("connection `{place}` has not as many origins as its provider")));
+                    return Err(SnapshotError(format!(
+                        "connection `{place}` has not as many origins as its provider"
+                    )));
                 }
                 connections.entry((client, provider)).or_default().push(Arc::new(Connection {
                     id: place.into(),
@@ -563,10 +583,13 @@ mod raw {
             let mut table = OperationTable::default();
             let mut operations = Vec::with_capacity(self.operations.len());
             for (number, (id, method, path, origin)) in (0u32..).zip(&self.operations) {
-                let method = Method::from_bytes(method.as_bytes()).map_err(|_| wrong(format!("`{method}` is not a method")))?;
+                let method = Method::from_bytes(method.as_bytes())
+                    .map_err(|_| wrong(format!("`{method}` is not a method")))?;
                 table.insert(method, path, number).map_err(&wrong)?;
                 if *origin >= self.origins.len() {
-                    return Err(wrong(format!("operation `{id}` names origin {origin}, which does not exist")));
+                    return Err(wrong(format!(
+                        "operation `{id}` names origin {origin}, which does not exist"
+                    )));
                 }
                 operations.push(Operation { id: Arc::from(&**id), origin: *origin });
             }
@@ -584,8 +607,10 @@ mod raw {
                 .headers
                 .iter()
                 .map(|(name, value)| {
-                    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong("a header has no valid name".to_owned()))?;
-                    let value = HeaderValue::from_str(value).map_err(|_| wrong(format!("header `{name}` has no valid value")))?;
+                    let name = HeaderName::from_bytes(name.as_bytes())
+                        .map_err(|_| wrong("a header has no valid name".to_owned()))?;
+                    let value = HeaderValue::from_str(value)
+                        .map_err(|_| wrong(format!("header `{name}` has no valid value")))?;
                     Ok((name, value))
                 })
                 .collect::<Result<Vec<_>, SnapshotError>>()?;
@@ -615,7 +640,9 @@ mod raw {
             let provider = &providers[names.find(&self.provider, "an operation set")? as usize];
             match &self.operations {
                 Members::Word(word) if word == "all" => Ok(OperationSet::All),
-                Members::Word(word) => Err(SnapshotError(format!("an operation set is `{word}`, not `all` or numbers"))),
+                Members::Word(word) => {
+                    Err(SnapshotError(format!("an operation set is `{word}`, not `all` or numbers")))
+                }
                 Members::Numbers(numbers) => {
                     let mut words = vec![0u64; provider.operations.len().div_ceil(64)];
                     for &number in numbers {

@@ -582,7 +582,8 @@ mod tests {
     fn a_range_as_wide_as_the_internet_opens_neither_metadata_nor_group_addresses() {
         let all = ranges(&["0.0.0.0/0", "::/0"]);
         for (text, class) in CORPUS {
-            let never = [Class::Metadata, Class::Unspecified, Class::Multicast, Class::Broadcast].contains(class);
+            let never =
+                [Class::Metadata, Class::Unspecified, Class::Multicast, Class::Broadcast].contains(class);
             assert_eq!(permitted(address(text), &all).is_err(), never, "{text}");
         }
     }
@@ -611,7 +612,11 @@ mod tests {
     fn every_class_is_documented() {
         let page = include_str!("../../../../docs/reference/addresses.md");
         for (_, class) in CORPUS {
-            assert!(page.contains(&format!("| {} |", class.as_str())), "{} is not in addresses.md", class.as_str());
+            assert!(
+                page.contains(&format!("| {} |", class.as_str())),
+                "{} is not in addresses.md",
+                class.as_str()
+            );
         }
     }
 

@@ -38,7 +38,8 @@ pub async fn connect(cleared: &[Cleared], deadline: Instant) -> Result<TcpStream
         if let Some(Cleared(address)) = waiting.next() {
             attempts.spawn(TcpStream::connect(address));
         }
-        let patience = if waiting.len() == 0 { deadline } else { deadline.min(Instant::now() + NEXT_ATTEMPT_AFTER) };
+        let patience =
+            if waiting.len() == 0 { deadline } else { deadline.min(Instant::now() + NEXT_ATTEMPT_AFTER) };
         match timeout_at(patience, attempts.join_next()).await {
             Ok(Some(Ok(Ok(stream)))) => return prepared(stream).map_err(NotConnected::Failed),
             Ok(Some(Ok(Err(error)))) => failure = error,

@@ -196,8 +196,7 @@ impl Dialler {
     ) -> Result<TlsStream<TcpStream>, DialError> {
         let refused = |reason| failed(target, DialCode::TlsFailed, reason, Some(address));
         let name = tls::server_name(target.origin.host()).ok_or_else(|| refused("name_mismatch"))?;
-        let config =
-            self.configs.get(target.tls, target.identity).map_err(|_| refused("configuration"))?;
+        let config = self.configs.get(target.tls, target.identity).map_err(|_| refused("configuration"))?;
         let handshake = TlsConnector::from(config).connect(name, stream);
         let stream = timeout_at(deadline, handshake)
             .await

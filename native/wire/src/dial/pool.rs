@@ -105,9 +105,9 @@ impl Pool {
             self.shelves.borrow_mut().entry(key.clone()).or_default().h2 = Some(shared.clone());
             Carrier::H2(shared)
         } else {
-            let state = Rc::new(ProviderState::default());
+            let state = ProviderState::new();
             let (sender, connection) = http1::Builder::new()
-                .handshake(ResponseGuard::new(dialled.stream, Rc::clone(&state)))
+                .handshake(TokioIo::new(ResponseGuard::new(dialled.stream, Rc::clone(&state))))
                 .await
                 .map_err(|error| broken(target, &error))?;
             tokio::task::spawn_local(connection);
@@ -195,7 +195,11 @@ impl Proven {
     }
 
     /// Send the request; on failure it comes back when not a byte of it was written.
-    pub async fn send(&mut self, method: &Method, request: Request<RequestBody>) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+    pub async fn send(
+        &mut self,
+        method: &Method,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         match &mut self.carrier {
             Carrier::H1(exclusive) => {
                 exclusive.state.expect(method);

@@ -77,7 +77,8 @@ struct Answer {
 impl Resolver {
     pub fn new(settings: Settings) -> Self {
         let timeout = Duration::from_millis(settings.timeout_ms);
-        let (dns, system_hosts) = if settings.servers.is_empty() { system() } else { declared(&settings.servers) };
+        let (dns, system_hosts) =
+            if settings.servers.is_empty() { system() } else { declared(&settings.servers) };
         Self {
             hosts: settings
                 .hosts

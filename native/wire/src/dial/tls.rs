@@ -20,8 +20,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, NamedGroup, OtherError,
-    PeerIncompatible, ProtocolVersion, RootCertStore, SignatureScheme,
-    SupportedProtocolVersion,
+    PeerIncompatible, ProtocolVersion, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 use serde::Deserialize;
 use zeroize::Zeroize;
@@ -292,9 +291,9 @@ impl ClientConfigs {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(self.verifier(policy)?));
         let mut config = match identity {
-            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(
-                &identity.certified_key,
-            )))),
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
+                Arc::clone(&identity.certified_key),
+            ))),
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = policy.http.alpn();
@@ -306,12 +305,10 @@ impl ClientConfigs {
     }
 
     fn verifier(&self, policy: &TlsPolicy) -> Result<PinningVerifier, rustls::Error> {
-        let webpki = WebPkiServerVerifier::builder_with_provider(
-            Arc::clone(&policy.roots),
-            Arc::clone(&self.crypto),
-        )
-        .build()
-        .map_err(|error| rustls::Error::General(error.to_string()))?;
+        let webpki =
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&policy.roots), Arc::clone(&self.crypto))
+                .build()
+                .map_err(|error| rustls::Error::General(error.to_string()))?;
         Ok(PinningVerifier {
             webpki,
             algorithms: self.crypto.signature_verification_algorithms,
@@ -409,7 +406,9 @@ impl PinningVerifier {
     ) -> Result<(), rustls::Error> {
         let pinned = |path: &webpki::VerifiedPath<'_>| {
             let on_path = self.is_pinned(&path.end_entity().subject_public_key_info())
-                || path.intermediate_certificates().any(|cert| self.is_pinned(&cert.subject_public_key_info()))
+                || path
+                    .intermediate_certificates()
+                    .any(|cert| self.is_pinned(&cert.subject_public_key_info()))
                 || self.is_pinned(&webpki::spki_for_anchor(path.anchor()));
             if on_path { Ok(()) } else { Err(webpki::Error::UnknownIssuer) }
         };
@@ -562,11 +561,16 @@ mod tests {
 
     #[test]
     fn a_policy_reads_as_the_snapshot_writes_it() {
-        let read = policy(r#"{"ca_pem": null, "pins": [], "min_version": "1.2", "client_certificate": false}"#)
-            .expect("policy");
+        let read =
+            policy(r#"{"ca_pem": null, "pins": [], "min_version": "1.2", "client_certificate": false}"#)
+                .expect("policy");
         assert_eq!(read.fingerprint, TlsPolicy::default().fingerprint);
         assert!(policy(r#"{"min_version": "1.1"}"#).is_err());
-        assert!(policy(r#"{"min_version": "1.3", "client_certificate": true}"#).expect("policy").client_certificate);
+        assert!(
+            policy(r#"{"min_version": "1.3", "client_certificate": true}"#)
+                .expect("policy")
+                .client_certificate
+        );
         assert_eq!(serde_json::from_str::<HttpVersions>("\"1.1\"").expect("http"), HttpVersions::Http1);
     }
 
@@ -574,7 +578,13 @@ mod tests {
     fn a_pin_is_the_hash_of_32_bytes_or_an_error() {
         let good = format!("sha256/{}", BASE64.encode([7; 32]));
         assert_eq!(parse_pin(&good), Some([7; 32]));
-        for bad in ["", "sha256/", &good[7..], &good.replace("sha256", "sha1"), &format!("sha256/{}", BASE64.encode([7; 31]))] {
+        for bad in [
+            "",
+            "sha256/",
+            &good[7..],
+            &good.replace("sha256", "sha1"),
+            &format!("sha256/{}", BASE64.encode([7; 31])),
+        ] {
             assert_eq!(parse_pin(bad), None, "{bad}");
         }
     }
@@ -591,7 +601,8 @@ mod tests {
         let configs = ClientConfigs::new();
         let get = |policy: &TlsPolicy| configs.get(policy, None).expect("config");
         let plain = TlsPolicy::default();
-        let pinned = policy(&format!(r#"{{"pins": ["sha256/{}"]}}"#, BASE64.encode([1; 32]))).expect("policy");
+        let pinned =
+            policy(&format!(r#"{{"pins": ["sha256/{}"]}}"#, BASE64.encode([1; 32]))).expect("policy");
         let http1 = TlsPolicy { http: HttpVersions::Http1, ..TlsPolicy::default() };
         assert!(Arc::ptr_eq(&get(&plain), &get(&TlsPolicy::default())));
         assert!(!Arc::ptr_eq(&get(&plain), &get(&pinned)));

@@ -32,8 +32,8 @@ use crate::call::serve;
 use crate::engine::{Config, EngineError, ListenerTls};
 use crate::error::{Code, Refusal};
 use crate::worker::{Phase, Worker};
-use guard::{ConnectionState, GuardLimits, RequestGuard};
-use lint::ViolationCode;
+use guard::{BegunCall, ConnectionState, RequestGuard, TimeLimits};
+use lint::{Violation, ViolationCode};
 
 /// RFC 9112 §3 asks for at least 8000 bytes of request line.
 pub const TARGET_MAX: usize = 8 << 10;
@@ -55,9 +55,15 @@ pub fn bind(config: &Config) -> Result<(Vec<Vec<Bound>>, Vec<(String, SocketAddr
         let tls = listener.tls.as_ref().map(|tls| server_config(&listener.name, tls)).transpose()?;
         let mut address = listener.bind;
         for worker in &mut workers {
-            let socket = listening(address).map_err(|source| EngineError::Io { what: format!("listener `{}` cannot bind {address}", listener.name), source })?;
+            let socket = listening(address).map_err(|source| EngineError::Io {
+                what: format!("listener `{}` cannot bind {address}", listener.name),
+                source,
+            })?;
             // Port 0 is chosen by the first bind; the others share it.
-            address = socket.local_addr().map_err(|source| EngineError::Io { what: format!("listener `{}`", listener.name), source })?;
+            address = socket.local_addr().map_err(|source| EngineError::Io {
+                what: format!("listener `{}`", listener.name),
+                source,
+            })?;
             worker.push(Bound { socket, tls: tls.clone() });
         }
         addresses.push((listener.name.clone(), address));
@@ -81,10 +87,12 @@ fn server_config(name: &str, tls: &ListenerTls) -> Result<Arc<ServerConfig>, Eng
     let chain = CertificateDer::pem_slice_iter(tls.certificate_pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| wrong("the certificate is not PEM"))?;
-    let key = PrivateKeyDer::from_pem_slice(tls.key_pem.as_bytes()).map_err(|_| wrong("the key is not PEM"))?;
-    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|_| wrong("no TLS version is usable"))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(tls.key_pem.as_bytes()).map_err(|_| wrong("the key is not PEM"))?;
+    let builder =
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|_| wrong("no TLS version is usable"))?;
     let builder = match &tls.client_ca_pem {
         None => builder.with_no_client_auth(),
         Some(pem) => {
@@ -93,11 +101,14 @@ fn server_config(name: &str, tls: &ListenerTls) -> Result<Arc<ServerConfig>, Eng
                 let root = root.map_err(|_| wrong("the client CA is not PEM"))?;
                 roots.add(root).map_err(|_| wrong("the client CA is not a certificate"))?;
             }
-            let verifier = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots)).build().map_err(|_| wrong("the client CA cannot be used"))?;
+            let verifier = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots))
+                .build()
+                .map_err(|_| wrong("the client CA cannot be used"))?;
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(|_| wrong("the key does not fit the certificate"))?;
+    let mut config =
+        builder.with_single_cert(chain, key).map_err(|_| wrong("the key does not fit the certificate"))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -105,22 +116,32 @@ fn server_config(name: &str, tls: &ListenerTls) -> Result<Arc<ServerConfig>, Eng
 /// A consumer's connection, as its calls see it.
 pub struct Consumer {
     pub scheme: &'static str,
-    state: Rc<ConnectionState>,
+    /// What the HTTP/1.1 guard knows; HTTP/2 is judged by its own library.
+    state: Option<Rc<ConnectionState>>,
 }
 
 impl Consumer {
-    /// The rule that the bytes broke, when the guard put its own request in their place.
-    pub fn violation(&self) -> Option<Refusal> {
-        let violation = self.state.take_violation()?;
-        let code = match violation.code {
-            ViolationCode::UriTooLong => Code::UriTooLong,
-            ViolationCode::HeadTooLarge => Code::HeadTooLarge,
-            ViolationCode::MethodNotAllowed => Code::MethodNotAllowed,
-            ViolationCode::Timeout => Code::Timeout,
-            _ => Code::MalformedRequest,
-        };
-        Some(Refusal::new(code, violation.to_string()).by(Arc::from(violation.rule)))
+    /// Take up the next request; kept until its call has ended.
+    pub fn begin(&self) -> Option<BegunCall> {
+        self.state.as_ref().map(ConnectionState::begin)
     }
+
+    /// Why reading the body failed, if a rule of framing is the reason.
+    pub fn body_violation(&self) -> Option<Refusal> {
+        self.state.as_ref()?.take_violation().map(|violation| refusal(&violation))
+    }
+}
+
+/// The problem to answer with when the bytes broke a rule of HTTP.
+pub fn refusal(violation: &Violation) -> Refusal {
+    let code = match violation.code {
+        ViolationCode::UriTooLong => Code::UriTooLong,
+        ViolationCode::HeadTooLarge => Code::HeadTooLarge,
+        ViolationCode::MethodNotAllowed => Code::MethodNotAllowed,
+        ViolationCode::Timeout => Code::Timeout,
+        ViolationCode::MalformedRequest | ViolationCode::MalformedResponse => Code::MalformedRequest,
+    };
+    Refusal::new(code, violation.to_string()).by(Arc::from(violation.rule))
 }
 
 /// How many connections live, and a bell for the last one.
@@ -155,7 +176,9 @@ pub async fn run(worker: Rc<Worker>, listeners: Vec<Bound>, mut phase: watch::Re
     let open = Rc::new(Open::default());
     let accepting: Vec<_> = listeners
         .into_iter()
-        .map(|bound| tokio::task::spawn_local(accept(Rc::clone(&worker), bound, Rc::clone(&open), phase.clone())))
+        .map(|bound| {
+            tokio::task::spawn_local(accept(Rc::clone(&worker), bound, Rc::clone(&open), phase.clone()))
+        })
         .collect();
     let deadline = loop {
         match *phase.borrow_and_update() {
@@ -183,7 +206,8 @@ async fn accept(worker: Rc<Worker>, bound: Bound, open: Rc<Open>, phase: watch::
     loop {
         match listener.accept().await {
             Ok((socket, _)) => {
-                let full = worker.shared.connections.load(Ordering::Relaxed) >= worker.shared.config.connections_max;
+                let full =
+                    worker.shared.connections.load(Ordering::Relaxed) >= worker.shared.config.connections_max;
                 if full || socket.set_nodelay(true).is_err() {
                     continue;
                 }
@@ -241,13 +265,15 @@ async fn serve_h1<IO>(worker: Rc<Worker>, io: IO, scheme: &'static str, phase: w
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let state = Rc::new(ConnectionState::default());
-    let limits = GuardLimits {
-        head_timeout: Duration::from_millis(worker.shared.config.head_timeout_ms),
-        idle_timeout: Duration::from_millis(worker.shared.config.idle_timeout_ms),
+    let config = &worker.shared.config;
+    let limits = TimeLimits {
+        head: Duration::from_millis(config.head_timeout_ms),
+        idle: Duration::from_millis(config.idle_timeout_ms),
+        body: Duration::from_millis(config.body_idle_timeout_ms),
     };
-    let guard = RequestGuard::new(io, limits, Rc::clone(&state));
-    let consumer = Rc::new(Consumer { scheme, state });
+    let state = ConnectionState::new();
+    let guard = TokioIo::new(RequestGuard::new(io, Rc::clone(&state), limits));
+    let consumer = Rc::new(Consumer { scheme, state: Some(state) });
     let service = service_fn(move |request| {
         let (worker, consumer) = (Rc::clone(&worker), Rc::clone(&consumer));
         async move { Ok::<_, Infallible>(serve(worker, consumer, request).await) }
@@ -271,7 +297,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let idle = Duration::from_millis(worker.shared.config.idle_timeout_ms);
-    let consumer = Rc::new(Consumer { scheme, state: Rc::new(ConnectionState::default()) });
+    let consumer = Rc::new(Consumer { scheme, state: None });
     let service = service_fn(move |request| {
         let (worker, consumer) = (Rc::clone(&worker), Rc::clone(&consumer));
         async move { Ok::<_, Infallible>(serve(worker, consumer, request).await) }

@@ -76,9 +76,17 @@ impl Spool {
     /// Open the folder, made if it is missing; tells the gap of an engine that died here.
     pub fn open(folder: &Path, bytes_max: u64, events_held_max: u64) -> io::Result<(Self, Option<Gap>)> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(folder.join("lock"))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(folder.join("lock"))?;
         lock.try_lock().map_err(|_| {
-            io::Error::new(io::ErrorKind::ResourceBusy, format!("another engine uses the spool {}", folder.display()))
+            io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!("another engine uses the spool {}", folder.display()),
+            )
         })?;
         let mut numbers: Vec<u64> = fs::read_dir(folder)?
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".jsonl")?.parse().ok())
@@ -197,7 +205,12 @@ impl Spool {
         if let Some(file) = state.file.take() {
             let _ = file.sync_data();
         }
-        let _ = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(self.folder.join(CLOSED));
+        let _ = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(self.folder.join(CLOSED));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -211,7 +224,8 @@ impl State {
         if used + lines.len() as u64 > bytes_max {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool is full"));
         }
-        let room = self.segments.back().is_some_and(|last| last.bytes + (lines.len() as u64) <= SEGMENT_BYTES);
+        let room =
+            self.segments.back().is_some_and(|last| last.bytes + (lines.len() as u64) <= SEGMENT_BYTES);
         if self.file.is_none() || !room {
             let path = segment_path(folder, self.next);
             self.file = Some(OpenOptions::new().create_new(true).append(true).mode(0o600).open(path)?);
@@ -232,7 +246,8 @@ impl State {
 
     fn has_unread(&self) -> bool {
         self.segments.iter().any(|s| {
-            s.number > self.read.segment && s.bytes > 0 || s.number == self.read.segment && s.bytes > self.read.byte
+            s.number > self.read.segment && s.bytes > 0
+                || s.number == self.read.segment && s.bytes > self.read.byte
         })
     }
 

@@ -29,10 +29,11 @@ pub struct Address<'s, 'r> {
 }
 
 pub fn address<'s, 'r>(snapshot: &'s Snapshot, host: &str, path: &'r str) -> Address<'s, 'r> {
-    let (client, after_client) = match path.strip_prefix("/~").map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
-        Some((client, _)) => (Some(client), &path[2 + client.len()..]),
-        None => (None, path),
-    };
+    let (client, after_client) =
+        match path.strip_prefix("/~").map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
+            Some((client, _)) => (Some(client), &path[2 + client.len()..]),
+            None => (None, path),
+        };
     let by_host = snapshot.provider_at_host(host_name(host));
     let (provider, rest) = if by_host.is_some() {
         (by_host, after_client)
@@ -68,7 +69,11 @@ pub struct Routed<'s> {
     pub operation: &'s Operation,
 }
 
-pub fn route<'s>(caller: Authenticated<'s>, address: &Address<'s, '_>, method: &Method) -> Result<Routed<'s>, Refusal> {
+pub fn route<'s>(
+    caller: Authenticated<'s>,
+    address: &Address<'s, '_>,
+    method: &Method,
+) -> Result<Routed<'s>, Refusal> {
     let Some((provider_index, provider)) = address.provider else {
         return Err(Refusal::new(
             Code::UnknownProvider,

@@ -62,13 +62,18 @@ fn segment(raw: &str, encoded_slash: bool) -> Result<Cow<'_, str>, PathFault> {
             b'%' => {
                 let hex = bytes.get(at + 1..at + 3);
                 if !hex.is_some_and(|h| h.iter().all(u8::is_ascii_hexdigit)) {
-                    return Err(fault("percent-encoding", "A `%` is not followed by two hexadecimal digits."));
+                    return Err(fault(
+                        "percent-encoding",
+                        "A `%` is not followed by two hexadecimal digits.",
+                    ));
                 }
                 encoded = true;
             }
             b'\\' => return Err(fault("backslash", "The path has a backslash.")),
             0x21..=0x7e => {}
-            _ => return Err(fault("path-character", "The path has a character that must be percent-encoded.")),
+            _ => {
+                return Err(fault("path-character", "The path has a character that must be percent-encoded."));
+            }
         }
     }
     let text = if encoded {
@@ -82,10 +87,15 @@ fn segment(raw: &str, encoded_slash: bool) -> Result<Cow<'_, str>, PathFault> {
         for character in text.chars() {
             match character {
                 '/' if !encoded_slash => {
-                    return Err(fault("encoded-slash", "The path has an encoded slash (`%2F`), which this provider does not declare."));
+                    return Err(fault(
+                        "encoded-slash",
+                        "The path has an encoded slash (`%2F`), which this provider does not declare.",
+                    ));
                 }
                 '\\' => return Err(fault("backslash", "The path has an encoded backslash.")),
-                c if c.is_control() => return Err(fault("control-character", "The path has an encoded control character.")),
+                c if c.is_control() => {
+                    return Err(fault("control-character", "The path has an encoded control character."));
+                }
                 // `%25` hides a second layer of encoding from whoever decodes once.
                 '%' if looks_encoded(&text) => {
                     return Err(fault("double-encoding", "The path is percent-encoded twice."));

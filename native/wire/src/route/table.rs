@@ -84,7 +84,12 @@ impl Node {
         }
     }
 
-    fn find(&self, method: &Method, segments: &[Cow<'_, str>], others: &mut Vec<Method>) -> Option<OperationNumber> {
+    fn find(
+        &self,
+        method: &Method,
+        segments: &[Cow<'_, str>],
+        others: &mut Vec<Method>,
+    ) -> Option<OperationNumber> {
         let Some((first, rest)) = segments.split_first() else {
             return self.operation(method, others);
         };

@@ -11,7 +11,11 @@ use tidegate_wire::origin::Origin;
 
 use crate::support::{HOST, Sink, dial, dialler, listen, loopback_dialler, origin, ranges};
 
-async fn dial_within(dialler: &Dialler, origin: &Origin, allow_private: &[IpNet]) -> Result<Dialled, DialError> {
+async fn dial_within(
+    dialler: &Dialler,
+    origin: &Origin,
+    allow_private: &[IpNet],
+) -> Result<Dialled, DialError> {
     let (tls, timeout) = (TlsPolicy::default(), Duration::from_secs(2));
     dialler.dial(&Target { origin, allow_private, tls: &tls, identity: None, timeout }).await
 }
@@ -24,17 +28,71 @@ async fn prohibited(dialler: &Dialler, origin: &Origin, allow_private: &[IpNet])
 
 /// Ways of writing loopback, metadata and other inward addresses, gathered from attacks on URL fetchers.
 const INWARD: &[&str] = &[
-    "127.0.0.1", "127.1", "127.0.1", "0", "0.0.0.0", "127.127.127.127", "2130706433", "017700000001", "0x7f000001",
-    "0x7f.0x0.0x0.0x1", "0x7f.1", "0177.0.0.1", "0177.1", "00000177.0.0.1", "127.0.0.1.", "127.000.000.001",
-    "%31%32%37.0.0.1", "127\u{3002}0\u{3002}0\u{3002}1", "\u{2460}27.0.0.1", "[::1]", "[::]", "[0:0:0:0:0:0:0:1]",
-    "[0000::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:127.0.0.1]", "[::127.0.0.1]",
-    "[::ffff:0:127.0.0.1]", "[64:ff9b::127.0.0.1]", "[64:ff9b::7f00:1]", "[64:ff9b:1::127.0.0.1]",
-    "[2002:7f00:1::]", "[2001:0:c000:201::80ff:fffe]", "[2606:4700::5efe:127.0.0.1]", "[fe80::1]", "[fe80::1%lo]",
-    "[fe80::1%25lo]", "[::1%lo]", "[fec0::1]", "[fc00::1]", "[fd00:ec2::254]", "[ff02::1]", "169.254.169.254",
-    "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "[::ffff:169.254.169.254]", "[64:ff9b::a9fe:a9fe]",
-    "100.100.100.200", "168.63.129.16", "10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "198.18.0.1",
-    "192.0.2.1", "224.0.0.1", "255.255.255.255", "240.0.0.1", "localhost", "a@127.0.0.1", "api.example@127.0.0.1",
-    "127.0.0.1#api.example", "127.0.0.1\\@api.example", "api.example%00.127.0.0.1",
+    "127.0.0.1",
+    "127.1",
+    "127.0.1",
+    "0",
+    "0.0.0.0",
+    "127.127.127.127",
+    "2130706433",
+    "017700000001",
+    "0x7f000001",
+    "0x7f.0x0.0x0.0x1",
+    "0x7f.1",
+    "0177.0.0.1",
+    "0177.1",
+    "00000177.0.0.1",
+    "127.0.0.1.",
+    "127.000.000.001",
+    "%31%32%37.0.0.1",
+    "127\u{3002}0\u{3002}0\u{3002}1",
+    "\u{2460}27.0.0.1",
+    "[::1]",
+    "[::]",
+    "[0:0:0:0:0:0:0:1]",
+    "[0000::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[0:0:0:0:0:ffff:127.0.0.1]",
+    "[::127.0.0.1]",
+    "[::ffff:0:127.0.0.1]",
+    "[64:ff9b::127.0.0.1]",
+    "[64:ff9b::7f00:1]",
+    "[64:ff9b:1::127.0.0.1]",
+    "[2002:7f00:1::]",
+    "[2001:0:c000:201::80ff:fffe]",
+    "[2606:4700::5efe:127.0.0.1]",
+    "[fe80::1]",
+    "[fe80::1%lo]",
+    "[fe80::1%25lo]",
+    "[::1%lo]",
+    "[fec0::1]",
+    "[fc00::1]",
+    "[fd00:ec2::254]",
+    "[ff02::1]",
+    "169.254.169.254",
+    "2852039166",
+    "0xa9fea9fe",
+    "0251.0376.0251.0376",
+    "[::ffff:169.254.169.254]",
+    "[64:ff9b::a9fe:a9fe]",
+    "100.100.100.200",
+    "168.63.129.16",
+    "10.0.0.1",
+    "192.168.1.1",
+    "172.16.0.1",
+    "100.64.0.1",
+    "198.18.0.1",
+    "192.0.2.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "240.0.0.1",
+    "localhost",
+    "a@127.0.0.1",
+    "api.example@127.0.0.1",
+    "127.0.0.1#api.example",
+    "127.0.0.1\\@api.example",
+    "api.example%00.127.0.0.1",
 ];
 
 #[tokio::test]
@@ -44,7 +102,9 @@ async fn no_way_of_writing_an_inward_address_reaches_it() {
     let dialler = dialler(&[("localhost", &["127.0.0.1"])]);
     for spelling in INWARD {
         for scheme in ["http", "https"] {
-            let Ok(origin) = Origin::parse(&format!("{scheme}://{spelling}:{}", v4.address.port())) else { continue };
+            let Ok(origin) = Origin::parse(&format!("{scheme}://{spelling}:{}", v4.address.port())) else {
+                continue;
+            };
             let error = dial_within(&dialler, &origin, &[]).await.expect_err(spelling);
             assert_eq!(error.code, DialCode::DestinationProhibited, "{spelling}: {error}");
         }
@@ -79,7 +139,8 @@ async fn plaintext_goes_only_where_a_declaration_says() {
     assert_eq!(prohibited(&public, &at(HOST), &[]).await, "plaintext");
     assert_eq!(prohibited(&public, &at("8.8.8.8"), &[]).await, "plaintext");
     assert_eq!(prohibited(&loopback_dialler(), &at(HOST), &[]).await, "loopback");
-    let dialled = dial_within(&loopback_dialler(), &at(HOST), &ranges(&["127.0.0.1/32"])).await.expect("connection");
+    let dialled =
+        dial_within(&loopback_dialler(), &at(HOST), &ranges(&["127.0.0.1/32"])).await.expect("connection");
     assert!(matches!(dialled.stream, Stream::Plain(_)));
     assert_eq!((dialled.facts.tls_version, dialled.facts.h2), (None, false));
     assert_eq!(dialled.facts.address, sink.address);
@@ -106,7 +167,9 @@ async fn no_call_comes_back_to_our_own_listener() {
         let origin = origin(&format!("http://{host}:{port}"));
         assert_eq!(prohibited(&at_loopback, &origin, &everywhere).await, "own_listener");
     }
-    for any in [SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))] {
+    for any in
+        [SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))]
+    {
         let at_all_addresses = Dialler::new(settings.clone(), vec![any]);
         for host in [HOST, "127.0.0.1", "127.0.0.2", "[::1]"] {
             let origin = origin(&format!("http://{host}:{port}"));

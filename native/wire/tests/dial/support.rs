@@ -11,8 +11,8 @@ use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use ipnet::IpNet;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    PublicKeyData,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+    KeyUsagePurpose, PublicKeyData,
 };
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -67,7 +67,8 @@ impl Authority {
     }
 
     pub fn under(&self, name: &str) -> Self {
-        let issuer = CertifiedIssuer::signed_by(authority_params(name), key(), &self.issuer).expect("authority");
+        let issuer =
+            CertifiedIssuer::signed_by(authority_params(name), key(), &self.issuer).expect("authority");
         Self { issuer }
     }
 
@@ -297,7 +298,8 @@ impl NameServer {
     }
 
     pub fn dialler(&self) -> Dialler {
-        let settings = Settings { servers: vec![self.address], timeout_ms: TIME_LIMIT_MS, ..Settings::default() };
+        let settings =
+            Settings { servers: vec![self.address], timeout_ms: TIME_LIMIT_MS, ..Settings::default() };
         Dialler::new(settings, Vec::new())
     }
 }

@@ -11,7 +11,8 @@ use tidegate_wire::dial::{DialCode, Stream, Target};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
-    Authority, HOST, Presented, Provider, dial, dial_as, key, listen, loopback_dialler, named, origin, pin_of, ranges,
+    Authority, HOST, Presented, Provider, dial, dial_as, key, listen, loopback_dialler, named, origin,
+    pin_of, ranges,
 };
 
 /// Dial `host` at a provider that presents this; expect the refusal's word, and silence on the wire.
@@ -157,7 +158,8 @@ async fn a_pin_must_lie_on_the_verified_path() {
         assert_eq!((error.code, error.reason), (DialCode::TlsFailed, "pin_mismatch"));
     }
     // A pin never stands in for an authority.
-    let error = dial(&dialler, &provider.origin(HOST), &unrelated.pinned(&[leaf_pin])).await.expect_err("refusal");
+    let error =
+        dial(&dialler, &provider.origin(HOST), &unrelated.pinned(&[leaf_pin])).await.expect_err("refusal");
     assert_eq!(error.reason, "unknown_issuer");
 }
 
@@ -191,7 +193,8 @@ fn server_hello(version: [u8; 2], cipher_suite: [u8; 2]) -> Vec<u8> {
     body.push(0);
     body.extend(cipher_suite);
     body.push(0);
-    let mut record = vec![22, version[0], version[1], 0, u8::try_from(body.len() + 4).expect("short"), 2, 0, 0];
+    let mut record =
+        vec![22, version[0], version[1], 0, u8::try_from(body.len() + 4).expect("short"), 2, 0, 0];
     record.push(u8::try_from(body.len()).expect("short"));
     record.extend(body);
     record
@@ -292,8 +295,7 @@ async fn greet(
     policy: &TlsPolicy,
     identity: Option<&tidegate_wire::dial::tls::ClientIdentity>,
 ) {
-    let mut dialled =
-        dial_as(dialler, &provider.origin(HOST), policy, identity).await.expect("connection");
+    let mut dialled = dial_as(dialler, &provider.origin(HOST), policy, identity).await.expect("connection");
     let mut hello = [0; 5];
     dialled.stream.read_exact(&mut hello).await.expect("bytes");
     assert!(matches!(dialled.stream, Stream::Tls(_)));
@@ -348,7 +350,8 @@ async fn a_silent_handshake_ends_at_the_deadline() {
     let allow_private = ranges(&["127.0.0.0/8"]);
     let tls = TlsPolicy::default();
     let timeout = Duration::from_millis(100);
-    let target = Target { origin: &origin, allow_private: &allow_private, tls: &tls, identity: None, timeout };
+    let target =
+        Target { origin: &origin, allow_private: &allow_private, tls: &tls, identity: None, timeout };
     let started = std::time::Instant::now();
     let error = loopback_dialler().dial(&target).await.expect_err("timeout");
     assert_eq!((error.code, error.reason), (DialCode::Timeout, "tls_timeout"));
@@ -365,7 +368,10 @@ fn the_environment_has_no_effect() {
         .env("SSL_CERT_FILE", scratch.join("ca.pem"))
         .env("SSL_CERT_DIR", &scratch)
         .env("SSLKEYLOGFILE", scratch.join("keys.log"))
-        .envs(["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:9")))
+        .envs(
+            ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"]
+                .map(|name| (name, "http://127.0.0.1:9")),
+        )
         .status();
     let keys_logged = scratch.join("keys.log").exists();
     std::fs::remove_dir_all(&scratch).expect("folder");
@@ -376,7 +382,8 @@ fn the_environment_has_no_effect() {
 #[tokio::test]
 #[ignore = "run by the_environment_has_no_effect, in a process whose environment is set against it"]
 async fn under_a_hostile_environment() {
-    let scratch = std::path::PathBuf::from(std::env::var_os("TIDEGATE_DIAL_SCRATCH").expect("set by the parent"));
+    let scratch =
+        std::path::PathBuf::from(std::env::var_os("TIDEGATE_DIAL_SCRATCH").expect("set by the parent"));
     let authority = Authority::new("root");
     std::fs::write(scratch.join("ca.pem"), authority.pem()).expect("file");
     let provider = Provider::start(authority.issue_for(HOST).config()).await;
