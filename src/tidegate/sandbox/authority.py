@@ -1,7 +1,7 @@
 """Vouch for a sandbox: a certificate authority of its own, for this machine and this week.
 
 The authority's key lives in memory alone; what is offered is its certificate, which a gateway takes
-as a provider's `tls.ca_file`. A leaf's key reaches OpenSSL through an anonymous file, never a disk.
+as a provider's `tls.ca`. A leaf's key reaches OpenSSL through an anonymous file, never a disk.
 """
 
 from __future__ import annotations

@@ -1,0 +1,240 @@
+"""Set the demo up: sandboxed providers, a gateway with a home of its own, connections and tokens.
+
+Everything is real but the providers: the gateway is the one that `tidegate up` runs, on sockets of
+this machine, with its state in a temporary folder that is gone afterwards.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.resources import as_file, files
+from pathlib import Path
+from string import Template
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import httpx
+
+from tidegate.app import Home, Services, load_declaration, services
+from tidegate.app.gateway import Gateway
+from tidegate.domain.attach import AttachHeader
+from tidegate.domain.call import CallRecord
+from tidegate.domain.connection import DEFAULT_CONNECTION
+from tidegate.domain.secret import Secret
+from tidegate.sandbox import Authority, Received, Sandbox
+from tidegate.sandbox.credential import invented_fields
+from tidegate.store import Usage
+
+START_TIMEOUT_S: Final = 30.0
+RECORD_TIMEOUT_S: Final = 10.0
+_CALL_TIMEOUT_S: Final = 10.0
+_LOOK_EVERY_S: Final = 0.02
+_BEARER: Final = (AttachHeader("Authorization", "token", "Bearer "),)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The access tokens that the story's consumers hold."""
+
+    shop: str
+    agency: str
+    expired: str
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """The sandboxes, by the part they play."""
+
+    stripe: Sandbox
+    assistant: Sandbox
+    inward: Sandbox
+    impostor: Sandbox
+
+    def all(self) -> tuple[Sandbox, ...]:
+        """All of them."""
+        return (self.stripe, self.assistant, self.inward, self.impostor)
+
+
+class Stage:
+    """What a scene can use, and see."""
+
+    def __init__(
+        self, address: str, data: Path, tokens: Tokens, providers: Providers, state: Services
+    ) -> None:
+        self.address = address
+        self.data = data
+        self.tokens = tokens
+        self.providers = providers
+        self._state = state
+        self._cursor = 0
+
+    @property
+    def url(self) -> str:
+        """Where consumers call."""
+        return f"http://{self.address}"
+
+    def consumer(self, token: str | None = None) -> httpx.Client:
+        """An application that shows this token (the shop's, where none is named)."""
+        headers = {"Authorization": f"Bearer {token or self.tokens.shop}"}
+        return httpx.Client(
+            base_url=self.url, headers=headers, timeout=_CALL_TIMEOUT_S, trust_env=False
+        )
+
+    def received(self) -> list[Received]:
+        """What the providers received since this was asked last."""
+        calls: list[Received] = []
+        for provider in self.providers.all():
+            calls += provider.received
+            provider.received.clear()
+        return sorted(calls, key=lambda call: call.at_ms)
+
+    def recorded(self, count: int) -> tuple[CallRecord, ...]:
+        """Wait for the records of so many calls more.
+
+        Raises:
+            TimeoutError: the store has not got them.
+        """
+        ends = time.monotonic() + RECORD_TIMEOUT_S
+        fresh: tuple[CallRecord, ...] = ()
+        while len(fresh) < count:
+            page = self._state.store.calls.recent(after=self._cursor)
+            fresh += page.calls
+            self._cursor = page.cursor
+            if time.monotonic() > ends:
+                raise TimeoutError(f"{len(fresh)} of {count} calls were recorded")
+            time.sleep(_LOOK_EVERY_S)
+        return fresh
+
+    def usage(self) -> tuple[Usage, ...]:
+        """The calls, summed."""
+        return self._state.store.calls.usage()
+
+    def secrets(self) -> list[bytes]:
+        """Every secret there is: the providers' credentials and the access tokens."""
+        accounts = [fields for p in self.providers.all() for fields in p.accounts.values()]
+        held = [secret.reveal() for fields in accounts for secret in fields.values()]
+        tokens = self.tokens
+        return [*held, *(t.encode() for t in (tokens.shop, tokens.agency, tokens.expired))]
+
+
+@contextmanager
+def set_stage() -> Generator[Stage]:
+    """Put everything up, and take it down again."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="tidegate-demo-")))
+        scenery = stack.enter_context(as_file(files("tidegate.demo") / "scenery"))
+        authority = Authority()
+        ca = authority.write(folder / "ca.pem")
+        providers = _providers(stack, scenery, authority)
+        declared = _declare(folder, scenery, providers, ca)
+        data = folder / "data"
+        home = Home(data, folder / "keys" / "root.key", f"sqlite:///{data / 'tidegate.db'}")
+        state = stack.enter_context(services(home))
+        tokens = _let_in(state, declared, providers)
+        address = stack.enter_context(_running(Gateway(home, declared, author="demo", grace_s=1)))
+        yield Stage(address, data, tokens, providers, state)
+
+
+def _providers(stack: ExitStack, scenery: Path, authority: Authority) -> Providers:
+    clients = {name: invented_fields(_BEARER) for name in ("acme", "globex")}
+    status = scenery / "status.yaml"
+    another = Authority("An authority that nobody trusts")
+    return Providers(
+        stripe=stack.enter_context(
+            Sandbox.from_document(
+                scenery / "stripe.yaml",
+                _BEARER,
+                authority=authority,
+                accounts=clients,
+                rules=["/v1/invoices=redirect:other"],
+            )
+        ),
+        assistant=stack.enter_context(
+            Sandbox.from_document(
+                scenery / "assistant.yaml", authority=authority, rules=["/v1/answers=sse:4@0.15"]
+            )
+        ),
+        inward=stack.enter_context(
+            Sandbox.from_document(status, authority=authority, names=["inward.example"])
+        ),
+        impostor=stack.enter_context(Sandbox.from_document(status, authority=another)),
+    )
+
+
+def _declare(folder: Path, scenery: Path, providers: Providers, ca: Path) -> Path:
+    """Write the file that an operator would have written."""
+    template = Template((scenery / "tidegate.yaml").read_text(encoding="utf-8"))
+    declared = folder / "tidegate.yaml"
+    declared.write_text(
+        template.substitute(
+            stripe=providers.stripe.origin,
+            assistant=providers.assistant.origin,
+            impostor=providers.impostor.origin,
+            inward_port=providers.inward.port,
+            ca=ca,
+        ),
+        encoding="utf-8",
+    )
+    return declared
+
+
+def _let_in(state: Services, declared: Path, providers: Providers) -> Tokens:
+    """Do what an operator does once: connect each client's account, give each consumer a token."""
+    state.make_root_key()
+    declaration = load_declaration(declared)
+    for client, fields in providers.stripe.accounts.items():
+        state.connections.connect(declaration, "stripe", client, DEFAULT_CONNECTION, fields, {})
+    for name in ("assistant", "inward", "impostor"):
+        sandbox: Sandbox = getattr(providers, name)
+        (fields,) = sandbox.accounts.values()
+        state.connections.connect(declaration, name, "acme", DEFAULT_CONNECTION, fields, {})
+    long_ago = datetime.now(UTC) - timedelta(days=60)
+    _, shop = state.tokens.create(declaration, "shop")
+    _, agency = state.tokens.create(declaration, "agency")
+    _, expired = state.tokens.create(declaration, "shop", now=long_ago)
+    return Tokens(_text(shop), _text(agency), _text(expired))
+
+
+@contextmanager
+def _running(gateway: Gateway) -> Generator[str]:
+    """Run the gateway on a thread; gives the address it listens on."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            gateway.run()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the demo waits
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="tidegate-gateway", daemon=True)
+    thread.start()
+    try:
+        yield _address(gateway, thread, failures)
+    finally:
+        gateway.stop()
+        thread.join()
+        if failures:
+            raise failures[0]
+
+
+def _address(gateway: Gateway, thread: threading.Thread, failures: list[BaseException]) -> str:
+    ends = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            (address,) = gateway.wait_ready(_LOOK_EVERY_S).values()
+        except TimeoutError:
+            if failures:
+                raise failures.pop() from None
+            if not thread.is_alive() or time.monotonic() > ends:
+                raise
+        else:
+            return address
+
+
+def _text(secret: Secret) -> str:
+    return secret.reveal().decode("ascii")
