@@ -1,7 +1,134 @@
-//! The wire path as a Python module.
+//! The wire path as a Python module: conversions and lifetimes, nothing else. `_wire.pyi` mirrors it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use pyo3::create_exception;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use tidegate_wire::engine::{self, Engine as Wire};
+use tidegate_wire::error::PROBLEMS;
+use zeroize::Zeroizing;
+
+create_exception!(_wire, EngineError, PyException, "The engine refused what it was given.");
+create_exception!(_wire, FetchError, PyException, "A call of Tidegate's own failed: (code, detail).");
+
+fn refused(error: impl std::fmt::Display) -> PyErr {
+    EngineError::new_err(error.to_string())
+}
+
+/// Status, headers and body of an answer.
+type Fetched<'py> = (u16, Vec<(String, String)>, Bound<'py, PyBytes>);
+
+/// Listeners, workers and spool. Dropping it without `shutdown` ends it at once.
+#[pyclass(frozen, module = "tidegate.engine._wire")]
+struct Engine(Wire);
+
+#[pymethods]
+impl Engine {
+    #[new]
+    fn new(config: &str, token_key: &[u8]) -> PyResult<Self> {
+        Wire::start(config, token_key).map(Self).map_err(refused)
+    }
+
+    fn addresses(&self) -> Vec<(String, String)> {
+        self.0.addresses().iter().map(|(name, address)| (name.clone(), address.to_string())).collect()
+    }
+
+    fn publish(&self, python: Python<'_>, snapshot: &[u8]) -> PyResult<u64> {
+        python.detach(|| self.0.publish(snapshot)).map_err(refused)
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // the shape that Python's arguments come in
+    fn lease(
+        &self,
+        connection: &str,
+        version: u32,
+        origins: Vec<String>,
+        fields: HashMap<String, Vec<u8>>,
+        until: f64,
+    ) -> PyResult<()> {
+        let fields =
+            fields.into_iter().map(|(name, value)| (name.into_boxed_str(), Zeroizing::new(value))).collect();
+        self.0.lease(connection, version, &origins, fields, until).map_err(refused)
+    }
+
+    fn release(&self, connection: &str) {
+        self.0.release(connection);
+    }
+
+    fn events<'py>(
+        &self,
+        python: Python<'py>,
+        max_events: usize,
+        timeout_ms: u64,
+    ) -> PyResult<(u64, Vec<Bound<'py, PyBytes>>)> {
+        let (cursor, lines) = python
+            .detach(|| self.0.events(max_events, Duration::from_millis(timeout_ms)))
+            .map_err(refused)?;
+        Ok((cursor, lines.iter().map(|line| PyBytes::new(python, line)).collect()))
+    }
+
+    fn acknowledge(&self, python: Python<'_>, cursor: u64) -> PyResult<()> {
+        python.detach(|| self.0.acknowledge(cursor)).map_err(refused)
+    }
+
+    fn gaps(&self) -> Vec<(u64, u64, &'static str)> {
+        self.0.take_gap().map(|gap| (gap.after_ms, gap.events_max, gap.reason)).into_iter().collect()
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // the shape that Python's arguments come in
+    fn fetch<'py>(
+        &self,
+        python: Python<'py>,
+        method: &str,
+        url: &str,
+        headers: Vec<(String, String)>,
+        body: Vec<u8>,
+        options: &str,
+    ) -> PyResult<Fetched<'py>> {
+        let fetched = python
+            .detach(|| self.0.fetch(method, url, &headers, body, options))
+            .map_err(|error| FetchError::new_err((error.code, error.detail)))?;
+        Ok((fetched.status, fetched.headers, PyBytes::new(python, &fetched.body)))
+    }
+
+    fn stats(&self) -> BTreeMap<&'static str, u64> {
+        self.0.stats().into_iter().collect()
+    }
+
+    fn set_ready(&self, ready: bool) {
+        self.0.set_ready(ready);
+    }
+
+    fn shutdown(&self, python: Python<'_>, grace_ms: u64) -> bool {
+        python.detach(|| self.0.shutdown(Duration::from_millis(grace_ms)))
+    }
+}
+
+#[pyfunction]
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+#[pyfunction]
+fn problems() -> Vec<(&'static str, u16, &'static str)> {
+    PROBLEMS.iter().map(|problem| (problem.code, problem.status, problem.title)).collect()
+}
+
+#[pyfunction]
+fn explain(python: Python<'_>, snapshot: &[u8], question: &str) -> PyResult<String> {
+    python.detach(|| tidegate_wire::explain::explain(snapshot, question)).map_err(refused)
+}
+
+#[pyfunction]
+fn classify_address(text: &str) -> Option<String> {
+    engine::classify_address(text)
+}
 
 #[pymodule]
-fn _wire(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+mod _wire {
+    #[pymodule_export]
+    use super::{Engine, EngineError, FetchError, classify_address, explain, problems, version};
 }

@@ -1,4 +1,30 @@
 //! The wire path of Tidegate: whatever touches each byte of a call.
+//!
+//! `call` is the way of one call from top to bottom; each step is a module of its own, in this order:
+//! [`listen`], [`authenticate`], [`route`], [`decide`], [`dial`], [`attach`], [`forward`], [`respond`],
+//! [`record`]. [`snapshot`] is what a call is decided by, [`lease`] what it is authenticated with at the
+//! provider, [`event`] what is known of it, [`error`] how it can be refused. [`engine`] starts and stops.
 #![forbid(unsafe_code)]
 
+pub mod attach;
+pub mod authenticate;
+pub mod decide;
+pub mod dial;
+pub mod forward;
 pub mod listen;
+pub mod record;
+pub mod respond;
+pub mod route;
+
+pub mod body;
+pub mod call;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod explain;
+pub mod fetch;
+pub mod headers;
+pub mod lease;
+pub mod origin;
+pub mod snapshot;
+pub mod worker;

@@ -64,11 +64,20 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Variable:
+    """A `{name}` in a provider's origins, which each connection fills with a value of this pattern."""
+
+    name: str
+    pattern: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """An organisation's API.
 
-    `origins` may hold `{variable}` parts, which each connection fills; `origins[0]` serves operations
-    that name no other. `headers` are sent where the consumer sends none of that name (version pins).
+    `origins` may hold `{variable}` parts, which each connection fills by `variable_rules`;
+    `variables` are their names. `origins[0]` serves operations that name no other. `headers` are sent where the consumer sends none of that name (version pins).
     `encoded_slash` allows `%2F` inside a path parameter.
     """
 
@@ -87,6 +96,7 @@ class Provider:
     deadlines: Deadlines = Deadlines()
     bounds: Bounds = Bounds()
     encoded_slash: bool = False
+    variable_rules: tuple[Variable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

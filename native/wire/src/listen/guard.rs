@@ -28,8 +28,7 @@ use super::lint::{RequestFacts, RequestLint, ResponseLint, Violation};
 mod tests;
 
 /// What hyper reads in the place of a request whose head was refused.
-const POISON: &[u8] =
-    b"GET /-/refused HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
+const POISON: &[u8] = b"GET /-/refused HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
 
 /// How much is read at once where bytes have to be held.
 const HELD_STEP_BYTES: usize = 4096;
@@ -80,14 +79,9 @@ impl ConnectionState {
     /// the call has ended: a connection with a call on it is not idle.
     pub fn begin(self: &Rc<Self>) -> BegunCall {
         let arrival = self.arrived.borrow_mut().pop_front();
-        let (facts, refused) = arrival.map_or((RequestFacts::default(), None), |arrival| {
-            (arrival.facts, arrival.refused)
-        });
-        BegunCall {
-            facts,
-            refused,
-            connection: Rc::clone(self),
-        }
+        let (facts, refused) =
+            arrival.map_or((RequestFacts::default(), None), |arrival| (arrival.facts, arrival.refused));
+        BegunCall { facts, refused, connection: Rc::clone(self) }
     }
 
     /// Why reading the body of the call in progress failed, if the lint is the reason.
@@ -97,9 +91,7 @@ impl ConnectionState {
 
     fn arrive(&self, facts: RequestFacts, refused: Option<Box<Violation>>) {
         self.unended.set(self.unended.get() + 1);
-        self.arrived
-            .borrow_mut()
-            .push_back(Arrival { facts, refused });
+        self.arrived.borrow_mut().push_back(Arrival { facts, refused });
     }
 }
 
@@ -204,16 +196,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> RequestGuard<IO> {
 
     /// A bad head is answered in its turn; a bad body fails the call that reads it. Either way
     /// nothing that follows on this connection is read as a message.
-    fn refuse(
-        &mut self,
-        violation: Violation,
-        kind: io::ErrorKind,
-        buf: &mut ReadBuf<'_>,
-    ) -> io::Result<()> {
+    fn refuse(&mut self, violation: Violation, kind: io::ErrorKind, buf: &mut ReadBuf<'_>) -> io::Result<()> {
         if self.lint.in_head() {
             self.phase = Phase::Refused;
-            self.state
-                .arrive(RequestFacts::default(), Some(Box::new(violation)));
+            self.state.arrive(RequestFacts::default(), Some(Box::new(violation)));
             self.intake.replace(POISON);
             self.intake.deliver(buf);
             Ok(())
@@ -254,9 +240,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> RequestGuard<IO> {
                 // socket between the end of the call and the consumer's next byte.
                 let now = Instant::now();
                 self.state.idle_since.set(now);
-                self.read_alarm
-                    .poll(now + self.limits.idle, cx)
-                    .map(|()| Ok(()))
+                self.read_alarm.poll(now + self.limits.idle, cx).map(|()| Ok(()))
             }
             Wait::Head | Wait::Body => {
                 let violation = self.lint.too_slow();
@@ -266,11 +250,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> RequestGuard<IO> {
     }
 
     /// Passes on how a write went, unless the consumer has read nothing for too long.
-    fn watch_write<T>(
-        &mut self,
-        polled: Poll<io::Result<T>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
+    fn watch_write<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.write_blocked_since = None;
             return polled;
@@ -307,11 +287,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> RequestGuard<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for RequestGuard<IO> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         match this.phase {
             Phase::Open => this.poll_open(cx, buf),
@@ -329,11 +305,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for RequestGuard<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for RequestGuard<IO> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.io).poll_write(cx, bytes);
         this.watch_write(polled, cx)
@@ -423,12 +395,7 @@ pub struct ResponseGuard<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> ResponseGuard<IO> {
     pub fn new(io: IO, state: Rc<ProviderState>) -> Self {
-        Self {
-            io,
-            state,
-            lint: ResponseLint::default(),
-            intake: Intake::default(),
-        }
+        Self { io, state, lint: ResponseLint::default(), intake: Intake::default() }
     }
 
     fn note_sending(&mut self) {
@@ -439,24 +406,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> ResponseGuard<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for ResponseGuard<IO> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.state.violation.borrow().is_some() {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
-        let taken = ready!(
-            this.intake
-                .poll(&mut this.io, cx, buf, |bytes| this.lint.pass(bytes))
-        )?;
+        let taken = ready!(this.intake.poll(&mut this.io, cx, buf, |bytes| this.lint.pass(bytes)))?;
         match taken {
             Taken::Passed => {
-                this.state
-                    .whole
-                    .set(this.lint.is_idle() && this.state.announced.get().is_none());
+                this.state.whole.set(this.lint.is_idle() && this.state.announced.get().is_none());
                 Poll::Ready(Ok(()))
             }
             Taken::Ended => {
@@ -472,11 +430,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for ResponseGuard<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ResponseGuard<IO> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.note_sending();
         Pin::new(&mut this.io).poll_write(cx, bytes)
@@ -610,9 +564,7 @@ struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
     fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let sleep = self
-            .0
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if deadline < sleep.deadline() {
             sleep.as_mut().reset(deadline);
         }

@@ -53,9 +53,7 @@ enum RequestStage {
 
 impl Default for RequestLint {
     fn default() -> Self {
-        Self {
-            stage: RequestStage::Head(RequestHead::new()),
-        }
+        Self { stage: RequestStage::Head(RequestHead::new()) }
     }
 }
 
@@ -133,14 +131,11 @@ impl RequestHead {
         }
         while let Some(line) = self.lines.next_field(bytes)? {
             match line {
-                Line::Field(field) => self
-                    .field(&field)
-                    .map_err(|rule| self.lines.broken(rule, Some(field.name)))?,
+                Line::Field(field) => {
+                    self.field(&field).map_err(|rule| self.lines.broken(rule, Some(field.name)))?
+                }
                 Line::End => {
-                    return self
-                        .settle()
-                        .map(Some)
-                        .map_err(|rule| rule.broken(Side::Request, Place::Head));
+                    return self.settle().map(Some).map_err(|rule| rule.broken(Side::Request, Place::Head));
                 }
             }
         }
@@ -170,10 +165,7 @@ impl RequestHead {
     }
 
     fn settle(&self) -> Result<RequestStage, Rule> {
-        let Framing {
-            content_length,
-            chunked,
-        } = self.framing;
+        let Framing { content_length, chunked } = self.framing;
         self.framing.settle(self.facts.http_10)?;
         if !self.has_host {
             return Err(rules::HOST_MISSING);
@@ -237,16 +229,9 @@ fn check_target(target: &[u8]) -> Result<(), Rule> {
         _ => path_of_absolute(target)?,
     };
     let (path, query) = path.split_at(memchr::memchr(b'?', path).unwrap_or(path.len()));
-    let fits = |part: &[u8], set: u8| {
-        part.iter()
-            .fold(set, |fits, &byte| fits & TARGET[usize::from(byte)])
-            == set
-    };
-    if fits(path, IN_PATH) && fits(query, IN_QUERY) {
-        Ok(())
-    } else {
-        Err(rules::TARGET_CHARACTER)
-    }
+    let fits =
+        |part: &[u8], set: u8| part.iter().fold(set, |fits, &byte| fits & TARGET[usize::from(byte)]) == set;
+    if fits(path, IN_PATH) && fits(query, IN_QUERY) { Ok(()) } else { Err(rules::TARGET_CHARACTER) }
 }
 
 /// What follows the authority of an absolute http or https URL.
@@ -374,15 +359,11 @@ impl ResponseHead {
         }
         while let Some(line) = self.lines.next_field(bytes)? {
             match line {
-                Line::Field(field) => self
-                    .framing
-                    .read(&field)
-                    .map_err(|rule| self.lines.broken(rule, Some(field.name)))?,
+                Line::Field(field) => {
+                    self.framing.read(&field).map_err(|rule| self.lines.broken(rule, Some(field.name)))?
+                }
                 Line::End => {
-                    return self
-                        .settle()
-                        .map(Some)
-                        .map_err(|rule| rule.broken(Side::Response, Place::Head));
+                    return self.settle().map(Some).map_err(|rule| rule.broken(Side::Response, Place::Head));
                 }
             }
         }
@@ -390,19 +371,13 @@ impl ResponseHead {
     }
 
     fn settle(&self) -> Result<ResponseStage, Rule> {
-        let Framing {
-            content_length,
-            chunked,
-        } = self.framing;
+        let Framing { content_length, chunked } = self.framing;
         self.framing.settle(self.http_10)?;
         match self.status {
             101 => Err(rules::SWITCHING),
             100..200 if chunked || content_length.is_some() => Err(rules::INFORMATIONAL_BODY),
             100..200 if self.informational == INFORMATIONAL_MAX => Err(rules::INFORMATIONAL_COUNT),
-            100..200 => Ok(ResponseStage::Head(Self::new(
-                self.to_head,
-                self.informational + 1,
-            ))),
+            100..200 => Ok(ResponseStage::Head(Self::new(self.to_head, self.informational + 1))),
             204 | 304 => Ok(ResponseStage::Idle),
             _ if self.to_head => Ok(ResponseStage::Idle),
             _ => Ok(match content_length {
@@ -419,18 +394,9 @@ impl ResponseHead {
 fn status_line(line: &[u8]) -> Result<(u16, bool), Violation> {
     let broken = || rules::STATUS_LINE.broken(Side::Response, Place::StatusLine);
     let (http_10, rest) = match line {
-        [
-            b'H',
-            b'T',
-            b'T',
-            b'P',
-            b'/',
-            b'1',
-            b'.',
-            minor @ (b'0' | b'1'),
-            b' ',
-            rest @ ..,
-        ] => (*minor == b'0', rest),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ (b'0' | b'1'), b' ', rest @ ..] => {
+            (*minor == b'0', rest)
+        }
         _ => return Err(broken()),
     };
     // Many servers leave out the space when they have no reason; nothing can be misread by that.
@@ -445,10 +411,5 @@ fn status_line(line: &[u8]) -> Result<(u16, bool), Violation> {
     if fields::has_control(reason) {
         return Err(broken());
     }
-    Ok((
-        digits
-            .iter()
-            .fold(0, |status, digit| status * 10 + u16::from(digit - b'0')),
-        http_10,
-    ))
+    Ok((digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0')), http_10))
 }

@@ -44,11 +44,7 @@ pub(super) struct Reach {
 
 impl Body {
     pub(super) fn chunked(side: Side) -> Self {
-        Self::Chunked(Chunked {
-            side,
-            next: Next::Size,
-            extension_bytes: 0,
-        })
+        Self::Chunked(Chunked { side, next: Next::Size, extension_bytes: 0 })
     }
 
     /// Settles as much of `bytes` as is sound. A violation is reported only when it stands first,
@@ -58,16 +54,10 @@ impl Body {
             Self::Length(left) => {
                 let taken = within(*left, bytes.len());
                 *left -= taken as u64;
-                Ok(Reach {
-                    bytes: taken,
-                    ended: *left == 0,
-                })
+                Ok(Reach { bytes: taken, ended: *left == 0 })
             }
             Self::Chunked(chunked) => chunked.reach(bytes),
-            Self::UntilClose => Ok(Reach {
-                bytes: bytes.len(),
-                ended: false,
-            }),
+            Self::UntilClose => Ok(Reach { bytes: bytes.len(), ended: false }),
         }
     }
 }
@@ -79,24 +69,15 @@ impl Chunked {
             match self.part(&bytes[at..]) {
                 Ok(Some(length)) => at += length,
                 Ok(None) => {
-                    return Ok(Reach {
-                        bytes: at,
-                        ended: false,
-                    });
+                    return Ok(Reach { bytes: at, ended: false });
                 }
                 Err(_) if at > 0 => {
-                    return Ok(Reach {
-                        bytes: at,
-                        ended: false,
-                    });
+                    return Ok(Reach { bytes: at, ended: false });
                 }
                 Err(violation) => return Err(violation),
             }
         }
-        Ok(Reach {
-            bytes: at,
-            ended: true,
-        })
+        Ok(Reach { bytes: at, ended: true })
     }
 
     /// Settles one part of the body; `None` until enough bytes of it are there.
@@ -152,11 +133,7 @@ impl Chunked {
 /// The length of the size line with its CRLF, the size, and the length of the extension.
 fn size_line(line: &[u8], side: Side) -> Result<Option<(usize, u64, usize)>, Violation> {
     let broken = |rule: Rule| Err(rule.broken(side, Place::Chunk));
-    let digits = line
-        .iter()
-        .take(DIGITS_MAX + 1)
-        .take_while(|byte| byte.is_ascii_hexdigit())
-        .count();
+    let digits = line.iter().take(DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (number, rest) = line.split_at(digits);
     // What follows the digits settles the line before it is whole, where it can.
     if digits > DIGITS_MAX || (digits == 0 && !rest.is_empty()) {
@@ -174,9 +151,7 @@ fn size_line(line: &[u8], side: Side) -> Result<Option<(usize, u64, usize)>, Vio
         },
         _ => return broken(rules::CHUNK_SIZE),
     };
-    let length = number
-        .iter()
-        .fold(0_u64, |sum, digit| sum << 4 | u64::from(hex_value(*digit)));
+    let length = number.iter().fold(0_u64, |sum, digit| sum << 4 | u64::from(hex_value(*digit)));
     if length > super::LENGTH_MAX {
         return broken(rules::CHUNK_SIZE);
     }
@@ -188,11 +163,7 @@ fn extension(bytes: &[u8]) -> Result<Option<usize>, Rule> {
     let window = &bytes[..bytes.len().min(1 + EXTENSION_BYTES_MAX + 2)];
     let Some(end) = memchr(b'\n', window) else {
         let whole = window.len() == 1 + EXTENSION_BYTES_MAX + 2;
-        return if whole {
-            Err(rules::CHUNK_EXTENSION_LENGTH)
-        } else {
-            Ok(None)
-        };
+        return if whole { Err(rules::CHUNK_EXTENSION_LENGTH) } else { Ok(None) };
     };
     let Some((b'\r', text)) = window[..end].split_last() else {
         return Err(rules::BARE_LF);

@@ -79,11 +79,7 @@ pub(super) struct Field<'a> {
 
 impl Lines {
     pub(super) fn new(block: Block) -> Self {
-        Self {
-            block,
-            at: 0,
-            fields: 0,
-        }
+        Self { block, at: 0, fields: 0 }
     }
 
     /// How many bytes of the block are settled.
@@ -92,17 +88,9 @@ impl Lines {
     }
 
     /// The next whole line without its CRLF, or `None` until more bytes come.
-    pub(super) fn next<'a>(
-        &mut self,
-        block: &'a [u8],
-        place: Place,
-    ) -> Result<Option<&'a [u8]>, Violation> {
+    pub(super) fn next<'a>(&mut self, block: &'a [u8], place: Place) -> Result<Option<&'a [u8]>, Violation> {
         let Some(length) = memchr(b'\n', &block[self.at..]) else {
-            return if block.len() > self.block.bytes_max() {
-                Err(self.block.too_large())
-            } else {
-                Ok(None)
-            };
+            return if block.len() > self.block.bytes_max() { Err(self.block.too_large()) } else { Ok(None) };
         };
         let end = self.at + length;
         if end >= self.block.bytes_max() {
@@ -116,10 +104,7 @@ impl Lines {
     }
 
     /// The next whole line of the block after its first, or `None` until more bytes come.
-    pub(super) fn next_field<'a>(
-        &mut self,
-        block: &'a [u8],
-    ) -> Result<Option<Line<'a>>, Violation> {
+    pub(super) fn next_field<'a>(&mut self, block: &'a [u8]) -> Result<Option<Line<'a>>, Violation> {
         let place = self.place(self.fields + 1, None);
         let Some(line) = self.next(block, place)? else {
             return Ok(None);
@@ -165,25 +150,16 @@ fn split_field(line: &[u8]) -> Result<Field<'_>, (Rule, Option<&[u8]>)> {
     let (name, value) = (&line[..colon], &line[colon + 1..]);
     if !is_token(name) {
         let rule = match name {
-            [token @ .., b' ' | b'\t'] if is_token(token.trim_ascii_end()) => {
-                rules::FIELD_NAME_SPACE
-            }
+            [token @ .., b' ' | b'\t'] if is_token(token.trim_ascii_end()) => rules::FIELD_NAME_SPACE,
             _ => rules::FIELD_NAME,
         };
         return Err((rule, None));
     }
     if has_control(value) {
-        let rule = if memchr(b'\r', value).is_some() {
-            rules::BARE_CR
-        } else {
-            rules::FIELD_VALUE
-        };
+        let rule = if memchr(b'\r', value).is_some() { rules::BARE_CR } else { rules::FIELD_VALUE };
         return Err((rule, Some(name)));
     }
-    Ok(Field {
-        name,
-        value: value.trim_ascii(),
-    })
+    Ok(Field { name, value: value.trim_ascii() })
 }
 
 /// What a head says about the length of its body.
@@ -242,9 +218,7 @@ fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let number = value
-        .iter()
-        .fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let number = value.iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
     (number <= super::LENGTH_MAX).then_some(number)
 }
 
@@ -279,9 +253,7 @@ const NOT_IN_TRAILERS: &[&[u8]] = &[
 ];
 
 pub(super) fn is_forbidden_in_trailers(name: &[u8]) -> bool {
-    NOT_IN_TRAILERS
-        .iter()
-        .any(|forbidden| is_name(name, forbidden))
+    NOT_IN_TRAILERS.iter().any(|forbidden| is_name(name, forbidden))
 }
 
 /// Whether `name` is `lower`, in any case.
@@ -306,10 +278,7 @@ pub(super) fn is_host(value: &[u8]) -> bool {
     } else {
         let end = memchr(b':', value).unwrap_or(value.len());
         let (host, port) = value.split_at(end);
-        if !host
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
-        {
+        if !host.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
             return false;
         }
         (host, port)
@@ -331,10 +300,7 @@ fn is_port(suffix: &[u8]) -> bool {
 
 /// RFC 9110 §5.6.2.
 pub(super) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty()
-        && bytes
-            .iter()
-            .fold(true, |good, &byte| good & TOKEN[usize::from(byte)])
+    !bytes.is_empty() && bytes.iter().fold(true, |good, &byte| good & TOKEN[usize::from(byte)])
 }
 
 /// Whether any byte is a control other than TAB. Without branches, so that it runs in SIMD.

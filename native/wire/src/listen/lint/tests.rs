@@ -9,10 +9,7 @@ use super::{Place, RequestLint, ResponseLint, Violation, ViolationCode};
 type Verdict = Result<usize, (ViolationCode, &'static str)>;
 
 /// Presents `pieces` as a socket would, and what is withheld again with what follows it.
-fn feed(
-    pieces: &[&[u8]],
-    mut pass: impl FnMut(&[u8]) -> Result<usize, Violation>,
-) -> Option<Violation> {
+fn feed(pieces: &[&[u8]], mut pass: impl FnMut(&[u8]) -> Result<usize, Violation>) -> Option<Violation> {
     let mut held = Vec::new();
     for piece in pieces {
         held.extend_from_slice(piece);
@@ -67,9 +64,7 @@ fn judge_responses(to: &[&str], pieces: &[&[u8]]) -> (usize, Option<Violation>) 
 }
 
 fn verdict((messages, violation): (usize, Option<Violation>)) -> Verdict {
-    violation.map_or(Ok(messages), |violation| {
-        Err((violation.code, violation.rule))
-    })
+    violation.map_or(Ok(messages), |violation| Err((violation.code, violation.rule)))
 }
 
 /// Judges `bytes` in every cut, and asserts that they all agree.
@@ -79,32 +74,17 @@ fn in_every_cut(bytes: &[u8], judge: impl Fn(&[&[u8]]) -> (usize, Option<Violati
     let stride = if bytes.len() > 2000 { 997 } else { 1 };
     for cut in (0..bytes.len()).step_by(stride) {
         let (left, right) = bytes.split_at(cut);
-        assert_eq!(
-            judge(&[left, right]),
-            whole,
-            "cut at {cut} of {}",
-            bytes.escape_ascii()
-        );
+        assert_eq!(judge(&[left, right]), whole, "cut at {cut} of {}", bytes.escape_ascii());
     }
     let single: Vec<&[u8]> = bytes.chunks(1).collect();
-    assert_eq!(
-        judge(&single),
-        whole,
-        "byte by byte: {}",
-        bytes.escape_ascii()
-    );
+    assert_eq!(judge(&single), whole, "byte by byte: {}", bytes.escape_ascii());
     verdict(whole)
 }
 
 #[track_caller]
 fn assert_request(bytes: impl AsRef<[u8]>, expected: Verdict) {
     let bytes = bytes.as_ref();
-    assert_eq!(
-        in_every_cut(bytes, judge_requests),
-        expected,
-        "{}",
-        bytes.escape_ascii()
-    );
+    assert_eq!(in_every_cut(bytes, judge_requests), expected, "{}", bytes.escape_ascii());
 }
 
 #[track_caller]
@@ -116,12 +96,7 @@ fn assert_responses(to: &[&str], bytes: impl AsRef<[u8]>, expected: Verdict) {
         (_, Some(violation)) => (0, Some(violation)),
         clean => clean,
     };
-    assert_eq!(
-        in_every_cut(bytes, without_count),
-        expected,
-        "{}",
-        bytes.escape_ascii()
-    );
+    assert_eq!(in_every_cut(bytes, without_count), expected, "{}", bytes.escape_ascii());
 }
 
 fn malformed(rule: &'static str) -> Verdict {
@@ -146,57 +121,25 @@ fn well_formed_requests_pass() {
     let long_target = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(8191));
     let full_head = format!(
         "GET / HTTP/1.1\r\nHost: h\r\n{}\r\n",
-        (2..=100)
-            .map(|number| format!("f{number}: v\r\n"))
-            .collect::<String>()
+        (2..=100).map(|number| format!("f{number}: v\r\n")).collect::<String>()
     );
     let large = "x".repeat(32 * 1024 - "GET / HTTP/1.1\r\nHost: h\r\nf: \r\n\r\n".len());
     let large_head = format!("GET / HTTP/1.1\r\nHost: h\r\nf: {large}\r\n\r\n");
     for (messages, request) in [
         (1, "GET / HTTP/1.1\r\nHost: gate.test\r\n\r\n"),
         (1, "GET / HTTP/1.0\r\nHost: gate.test\r\n\r\n"),
-        (
-            1,
-            "DELETE /a/b?c[]=d&e=f%20g|h HTTP/1.1\r\nhOsT:gate.test:8080\r\n\r\n",
-        ),
+        (1, "DELETE /a/b?c[]=d&e=f%20g|h HTTP/1.1\r\nhOsT:gate.test:8080\r\n\r\n"),
         (1, "GET /?q={\\}^`' HTTP/1.1\r\nHost: h\r\n\r\n"),
-        (
-            1,
-            "GET http://other.test/x HTTP/1.1\r\nHost: gate.test\r\n\r\n",
-        ),
-        (
-            1,
-            "GET HTTPS://[2001:db8::1]:443?x HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
-        ),
-        (
-            1,
-            "PROPFIND /x HTTP/1.1\r\nHost: 127.0.0.1\r\nEmpty:\r\nTabbed: \ta\tb \r\n\r\n",
-        ),
-        (
-            1,
-            "GET / HTTP/1.1\r\nHost: h\r\nLatin: caf\u{e9}\r\nexpect: 100-Continue\r\n\r\n",
-        ),
+        (1, "GET http://other.test/x HTTP/1.1\r\nHost: gate.test\r\n\r\n"),
+        (1, "GET HTTPS://[2001:db8::1]:443?x HTTP/1.1\r\nHost: [::1]:80\r\n\r\n"),
+        (1, "PROPFIND /x HTTP/1.1\r\nHost: 127.0.0.1\r\nEmpty:\r\nTabbed: \ta\tb \r\n\r\n"),
+        (1, "GET / HTTP/1.1\r\nHost: h\r\nLatin: caf\u{e9}\r\nexpect: 100-Continue\r\n\r\n"),
         (1, "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"),
-        (
-            1,
-            "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 005\r\n\r\n\r\n\0\x01\n",
-        ),
-        (
-            2,
-            "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: h\r\n\r\n",
-        ),
-        (
-            1,
-            &chunked("5\r\nabcde\r\n00a;name=value;other\r\n0123456789\r\n0\r\n\r\n"),
-        ),
-        (
-            1,
-            &chunked("0000000000000001\r\nx\r\n0\r\nDigest: sha\r\nX-Sum: 1\r\n\r\n"),
-        ),
-        (
-            2,
-            &(chunked("1;e=\"q\"\r\n\n\r\n0\r\n\r\n") + &chunked("0\r\n\r\n")),
-        ),
+        (1, "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 005\r\n\r\n\r\n\0\x01\n"),
+        (2, "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+        (1, &chunked("5\r\nabcde\r\n00a;name=value;other\r\n0123456789\r\n0\r\n\r\n")),
+        (1, &chunked("0000000000000001\r\nx\r\n0\r\nDigest: sha\r\nX-Sum: 1\r\n\r\n")),
+        (2, &(chunked("1;e=\"q\"\r\n\n\r\n0\r\n\r\n") + &chunked("0\r\n\r\n"))),
         (0, "GET / HTTP/1.1\r\nHost: h\r\n"),
         (0, &with_fields("Content-Length: 9\r\n")),
         (1, &long_target),
@@ -213,18 +156,12 @@ fn head_lines_end_with_crlf_alone() {
         ("bare-lf", "GET / HTTP/1.1\nHost: h\n\n"),
         ("bare-lf", "GET / HTTP/1.1\r\nHost: h\n\r\n"),
         ("bare-lf", "GET / HTTP/1.1\r\nHost: h\r\n\n"),
-        (
-            "bare-lf",
-            "GET / HTTP/1.1\r\nHost: h\r\nA: b\nTransfer-Encoding: chunked\r\n\r\n",
-        ),
+        ("bare-lf", "GET / HTTP/1.1\r\nHost: h\r\nA: b\nTransfer-Encoding: chunked\r\n\r\n"),
         ("bare-cr", "GET / HTTP/1.1\r\nHost: h\r\nA: b\rC: d\r\n\r\n"),
         ("bare-cr", "GET / HTTP/1.1\r\nHost: h\r\nA: b\r\r\n\r\n"),
         ("version", "GET / HTTP/1.1\r\r\nHost: h\r\n\r\n"),
         ("field-colon", "GET / HTTP/1.1\r\nHost: h\r\n\r\r\n\r\n"),
-        (
-            "leading-blank-line",
-            "\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n",
-        ),
+        ("leading-blank-line", "\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n"),
         ("leading-blank-line", "\nGET / HTTP/1.1\r\nHost: h\r\n\r\n"),
         ("leading-blank-line", "\r\n\r\n"),
     ] {
@@ -282,44 +219,24 @@ fn request_line_has_one_form() {
 #[test]
 fn methods_that_bend_the_route_are_not_passed() {
     let not_allowed = |rule| Err((ViolationCode::MethodNotAllowed, rule));
-    assert_request(
-        "TRACE / HTTP/1.1\r\nHost: h\r\n\r\n",
-        not_allowed("method-not-passed"),
-    );
-    assert_request(
-        "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n",
-        not_allowed("method-not-passed"),
-    );
-    assert_request(
-        "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
-        not_allowed("target-asterisk"),
-    );
+    assert_request("TRACE / HTTP/1.1\r\nHost: h\r\n\r\n", not_allowed("method-not-passed"));
+    assert_request("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n", not_allowed("method-not-passed"));
+    assert_request("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", not_allowed("target-asterisk"));
 }
 
 #[test]
 fn heads_have_bounds() {
     let too_long = Err((ViolationCode::UriTooLong, "target-length"));
-    assert_request(
-        format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(8192)),
-        too_long,
-    );
-    assert_request(
-        format!("GET /{} HTTP/1.1\r\n", "a".repeat(40_000)),
-        too_long,
-    );
+    assert_request(format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(8192)), too_long);
+    assert_request(format!("GET /{} HTTP/1.1\r\n", "a".repeat(40_000)), too_long);
     assert_request("A".repeat(40_000), too_long);
 
     let too_large = |rule| Err((ViolationCode::HeadTooLarge, rule));
     let value = "x".repeat(32 * 1024 + 1 - "GET / HTTP/1.1\r\nHost: h\r\nf: \r\n\r\n".len());
     let large = format!("GET / HTTP/1.1\r\nHost: h\r\nf: {value}\r\n\r\n");
     assert_request(large, too_large("head-size"));
-    assert_request(
-        format!("GET / HTTP/1.1\r\nf: {}", "x".repeat(40_000)),
-        too_large("head-size"),
-    );
-    let many: String = (2..=101)
-        .map(|number| format!("f{number}: v\r\n"))
-        .collect();
+    assert_request(format!("GET / HTTP/1.1\r\nf: {}", "x".repeat(40_000)), too_large("head-size"));
+    let many: String = (2..=101).map(|number| format!("f{number}: v\r\n")).collect();
     assert_request(with_fields(&many), too_large("field-count"));
 }
 
@@ -391,10 +308,7 @@ fn a_request_has_one_host() {
             assert_request(absolute, malformed(rule));
         }
     }
-    assert_request(
-        format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", "h".repeat(256)),
-        malformed("host-value"),
-    );
+    assert_request(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", "h".repeat(256)), malformed("host-value"));
 }
 
 #[test]
@@ -422,32 +336,14 @@ fn transfer_encoding_is_chunked_or_refused() {
         assert_request(with_fields(&fields), malformed("coding-value"));
     }
     for (rule, fields) in [
-        (
-            "coding-repeated",
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-        ),
-        (
-            "coding-repeated",
-            "Transfer-Encoding: chunked\r\ntransfer-encoding: identity\r\n",
-        ),
-        (
-            "coding-value",
-            "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
-        ),
+        ("coding-repeated", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+        ("coding-repeated", "Transfer-Encoding: chunked\r\ntransfer-encoding: identity\r\n"),
+        ("coding-value", "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n"),
         ("field-value", "Transfer-Encoding: \x0bchunked\r\n"),
         ("field-value", "Transfer-Encoding: chunked\0\r\n"),
-        (
-            "coding-and-length",
-            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-        ),
-        (
-            "coding-and-length",
-            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-        ),
-        (
-            "coding-and-length",
-            "Content-Length: 0\r\nTransfer-Encoding: CHUNKED\r\n",
-        ),
+        ("coding-and-length", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n"),
+        ("coding-and-length", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+        ("coding-and-length", "Content-Length: 0\r\nTransfer-Encoding: CHUNKED\r\n"),
     ] {
         assert_request(with_fields(fields), malformed(rule));
     }
@@ -489,37 +385,20 @@ fn content_length_is_one_number() {
     ] {
         assert_request(with_fields(fields), malformed("length-repeated"));
     }
-    assert_request(
-        with_fields("Content-Length: 9223372036854775807\r\n"),
-        Ok(0),
-    );
+    assert_request(with_fields("Content-Length: 9223372036854775807\r\n"), Ok(0));
 }
 
 #[test]
 fn the_one_expectation_is_continue() {
-    for value in [
-        "200-ok",
-        "",
-        "100-continue, x",
-        "100-continue;q=1",
-        "100",
-        "y 100-continue",
-    ] {
-        assert_request(
-            with_fields(&format!("Expect: {value}\r\n")),
-            malformed("expect-value"),
-        );
+    for value in ["200-ok", "", "100-continue, x", "100-continue;q=1", "100", "y 100-continue"] {
+        assert_request(with_fields(&format!("Expect: {value}\r\n")), malformed("expect-value"));
     }
     let repeated = with_fields("Expect: 100-continue\r\nExpect: 100-continue\r\n");
     assert_request(repeated, malformed("expect-value"));
 
     let mut lint = RequestLint::default();
     let request = with_fields("Expect: 100-continue\r\nContent-Length: 2\r\n");
-    let facts = lint
-        .pass(request.as_bytes())
-        .expect("sound")
-        .head
-        .expect("whole");
+    let facts = lint.pass(request.as_bytes()).expect("sound").head.expect("whole");
     assert!(facts.expects_continue && !facts.http_10);
 }
 
@@ -527,18 +406,9 @@ fn the_one_expectation_is_continue() {
 fn chunks_have_one_form() {
     let extension = |length: usize| format!("1;{}\r\nx\r\n", "e".repeat(length));
     assert_request(chunked(&(extension(256) + "0\r\n\r\n")), Ok(1));
-    assert_request(
-        chunked(&extension(257)),
-        malformed("chunk-extension-length"),
-    );
-    assert_request(
-        chunked(&extension(5000)),
-        malformed("chunk-extension-length"),
-    );
-    assert_request(
-        chunked(&extension(250).repeat(33)),
-        malformed("chunk-extension-length"),
-    );
+    assert_request(chunked(&extension(257)), malformed("chunk-extension-length"));
+    assert_request(chunked(&extension(5000)), malformed("chunk-extension-length"));
+    assert_request(chunked(&extension(250).repeat(33)), malformed("chunk-extension-length"));
     for (rule, body) in [
         ("chunk-size", "0x5\r\nabcde\r\n"),
         ("chunk-size", "5_0\r\n"),
@@ -595,23 +465,12 @@ fn trailers_follow_the_rules_of_fields() {
         ("trailer-name", "Cookie: x\r\n\r\n"),
         ("trailer-name", "Trailer: x\r\n\r\n"),
     ] {
-        assert_request(
-            chunked(&format!("1\r\nx\r\n0\r\n{trailers}")),
-            malformed(rule),
-        );
+        assert_request(chunked(&format!("1\r\nx\r\n0\r\n{trailers}")), malformed(rule));
     }
     let fields = |count: usize| "a: b\r\n".repeat(count) + "\r\n";
     assert_request(chunked(&format!("0\r\n{}", fields(32))), Ok(1));
-    assert_request(
-        chunked(&format!("0\r\n{}", fields(33))),
-        malformed("trailer-count"),
-    );
-    let sized = |bytes: usize| {
-        format!(
-            "0\r\na: {}\r\n\r\n",
-            "x".repeat(bytes - "a: \r\n\r\n".len())
-        )
-    };
+    assert_request(chunked(&format!("0\r\n{}", fields(33))), malformed("trailer-count"));
+    let sized = |bytes: usize| format!("0\r\na: {}\r\n\r\n", "x".repeat(bytes - "a: \r\n\r\n".len()));
     assert_request(chunked(&sized(8 * 1024)), Ok(1));
     assert_request(chunked(&sized(8 * 1024 + 1)), malformed("trailer-size"));
 }
@@ -627,15 +486,10 @@ fn what_precedes_a_violation_passes_first() {
 
     let mut lint = RequestLint::default();
     let body = chunked("3\r\nabc\r\nxyz\r\n");
-    let passed = lint
-        .pass(body.as_bytes())
-        .expect("the head and the first chunk are sound");
+    let passed = lint.pass(body.as_bytes()).expect("the head and the first chunk are sound");
     assert!(passed.head.is_some());
     assert_eq!(body.as_bytes()[passed.bytes..], *b"xyz\r\n");
-    assert_eq!(
-        lint.pass(b"xyz\r\n").expect_err("not a size").rule,
-        "chunk-size"
-    );
+    assert_eq!(lint.pass(b"xyz\r\n").expect_err("not a size").rule, "chunk-size");
 }
 
 #[test]
@@ -652,54 +506,24 @@ fn places_name_fields_but_never_values() {
 #[test]
 fn well_formed_responses_pass() {
     for (to, messages, response) in [
-        (
-            &["GET"][..],
-            1,
-            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-        ),
+        (&["GET"][..], 1, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
         (&["GET"], 1, "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n"),
         (&["GET"], 1, "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n"),
         (&["GET"], 0, "HTTP/1.0 200 OK\r\n\r\nuntil the end"),
-        (
-            &["GET"],
-            0,
-            "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
-        ),
-        (
-            &["GET"],
-            1,
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\n\r\n",
-        ),
+        (&["GET"], 0, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
+        (&["GET"], 1, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nA: b\r\n\r\n"),
         (&["HEAD"], 1, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"),
-        (
-            &["HEAD"],
-            1,
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-        ),
+        (&["HEAD"], 1, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
         (&["DELETE"], 1, "HTTP/1.1 204 No Content\r\n\r\n"),
-        (
-            &["GET"],
-            1,
-            "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
-        ),
-        (
-            &["GET"],
-            1,
-            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
-        ),
-        (
-            &["GET"],
-            1,
-            "HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 204 No\r\n\r\n",
-        ),
+        (&["GET"], 1, "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"),
+        (&["GET"], 1, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\n\r\n"),
+        (&["GET"], 1, "HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 204 No\r\n\r\n"),
     ] {
         assert_responses(to, response, Ok(messages));
     }
     let many = "HTTP/1.1 102 Processing\r\n\r\n".repeat(8) + "HTTP/1.1 204 No\r\n\r\n";
     assert_responses(&["GET"], many, Ok(1));
-    let wide: String = (1..=200)
-        .map(|number| format!("f{number}: v\r\n"))
-        .collect();
+    let wide: String = (1..=200).map(|number| format!("f{number}: v\r\n")).collect();
     assert_responses(&["GET"], format!("HTTP/1.1 204 No\r\n{wide}\r\n"), Ok(1));
 }
 
@@ -725,81 +549,29 @@ fn bad_responses_are_refused() {
         ("bare-cr", "HTTP/1.1 200 OK\r\nA: b\rSet-Cookie: c\r\n\r\n"),
         ("field-value", "HTTP/1.1 200 OK\r\nA: \0\r\n\r\n"),
         ("field-fold", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n"),
-        (
-            "field-name-space",
-            "HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\n",
-        ),
-        (
-            "coding-and-length",
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-        ),
-        (
-            "length-repeated",
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
-        ),
-        (
-            "length-value",
-            "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n",
-        ),
-        (
-            "coding-value",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-        ),
-        (
-            "coding-version",
-            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-        ),
-        (
-            "switching-protocols",
-            "HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n",
-        ),
-        (
-            "informational-body",
-            "HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\n",
-        ),
-        (
-            "chunk-size",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\nx\r\n",
-        ),
-        (
-            "trailer-name",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nSet-Cookie: x\r\n\r\n",
-        ),
-        (
-            "surplus-bytes",
-            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\r\n",
-        ),
-        (
-            "surplus-bytes",
-            "HTTP/1.1 204 No\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
-        ),
-        (
-            "surplus-bytes",
-            "HTTP/1.1 304 No\r\nContent-Length: 1\r\n\r\nx",
-        ),
-        (
-            "surplus-bytes",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n\n",
-        ),
+        ("field-name-space", "HTTP/1.1 200 OK\r\nContent-Length : 5\r\n\r\n"),
+        ("coding-and-length", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        ("length-repeated", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n"),
+        ("length-value", "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n"),
+        ("coding-value", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
+        ("coding-version", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        ("switching-protocols", "HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"),
+        ("informational-body", "HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\n"),
+        ("chunk-size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x1\r\nx\r\n"),
+        ("trailer-name", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nSet-Cookie: x\r\n\r\n"),
+        ("surplus-bytes", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\r\n"),
+        ("surplus-bytes", "HTTP/1.1 204 No\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"),
+        ("surplus-bytes", "HTTP/1.1 304 No\r\nContent-Length: 1\r\n\r\nx"),
+        ("surplus-bytes", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n\n"),
     ] {
         assert_responses(&["GET"], response, refused(rule));
     }
     let flood = "HTTP/1.1 102 Processing\r\n\r\n".repeat(9);
     assert_responses(&["GET"], flood, refused("informational-count"));
-    assert_responses(
-        &["HEAD"],
-        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
-        refused("surplus-bytes"),
-    );
+    assert_responses(&["HEAD"], "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", refused("surplus-bytes"));
     assert_responses(&[], "H", refused("surplus-bytes"));
-    let wide: String = (1..=201)
-        .map(|number| format!("f{number}: v\r\n"))
-        .collect();
-    assert_responses(
-        &["GET"],
-        format!("HTTP/1.1 204 No\r\n{wide}\r\n"),
-        refused("field-count"),
-    );
+    let wide: String = (1..=201).map(|number| format!("f{number}: v\r\n")).collect();
+    assert_responses(&["GET"], format!("HTTP/1.1 204 No\r\n{wide}\r\n"), refused("field-count"));
     let large = format!("HTTP/1.1 200 OK\r\nf: {}", "x".repeat(70_000));
     assert_responses(&["GET"], large, refused("head-size"));
 }

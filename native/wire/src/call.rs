@@ -1,0 +1,559 @@
+//! The way of one call, read from top to bottom.
+//!
+//! listen → authenticate → route → decide → (admit → protect → cache → reserve) → dial → attach →
+//! forward → respond → record. Each step takes the proof that the step before it made; each refusal is
+//! one problem; and whatever happens, `Trace` records the call once when it is dropped.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use tokio::time::sleep;
+use zeroize::Zeroizing;
+
+use crate::attach::attach;
+use crate::authenticate::authenticate;
+use crate::body::{AnswerBody, ProviderStream, RequestBody};
+use crate::decide::{AllowedCall, Named, decide, for_client};
+use crate::dial::pool::{Borrowed, PoolKey, Proven};
+use crate::dial::{DialCode, DialError, Target};
+use crate::error::{Code, Refusal};
+use crate::event::{CallId, Event, Step, micros};
+use crate::forward::{Failed, Limits, forward};
+use crate::headers;
+use crate::lease::Lease;
+use crate::listen::guard::BegunCall;
+use crate::listen::{self, Consumer};
+use crate::origin::Origin;
+use crate::respond::{Route, respond};
+use crate::route::path::{decode_name, parameter_names};
+use crate::route::{address, route};
+use crate::snapshot::{AttachPart, Provider};
+use crate::worker::Worker;
+
+/// How long the next piece of a request body may take.
+const BODY_IDLE: Duration = Duration::from_secs(30);
+/// A connection at rest that broke is replaced this many times, then by a new one.
+const STALE_MAX: u32 = 3;
+
+/// Serve one request: a health question, or a call.
+pub async fn serve(
+    worker: Rc<Worker>,
+    consumer: Rc<Consumer>,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
+    if let Some(answer) = health(&worker, request.uri().path()) {
+        return answer;
+    }
+    let mut trace = Trace::begin(&worker, &consumer, &request);
+    match call(&worker, &consumer, request, &mut trace).await {
+        Ok(answer) => answer.streamed(trace),
+        Err(mut refusal) => {
+            if let Some(framing) = consumer.body_violation() {
+                refusal = framing;
+            }
+            let answer = refusal_answer(&refusal, &trace);
+            trace.refuse(&refusal);
+            answer
+        }
+    }
+}
+
+/// The provider's answer, fit to be passed on; its body is still to come.
+struct Answer {
+    parts: http::response::Parts,
+    incoming: Incoming,
+    borrowed: Borrowed,
+    bound: u64,
+    idle: Duration,
+    deadline: Instant,
+}
+
+impl Answer {
+    /// The trace goes with the body, so that the call is recorded when its last byte has passed.
+    fn streamed(self, mut trace: Trace) -> Response<AnswerBody> {
+        trace.answered(self.parts.status);
+        let stream =
+            ProviderStream::new(self.incoming, self.bound, self.idle, self.deadline, self.borrowed, trace);
+        Response::from_parts(self.parts, AnswerBody::Provider(Box::new(stream)))
+    }
+}
+
+async fn call(
+    worker: &Rc<Worker>,
+    consumer: &Rc<Consumer>,
+    request: Request<Incoming>,
+    trace: &mut Trace,
+) -> Result<Answer, Refusal> {
+    // 0. What was read off the socket: well formed, of a kind we carry, and there is room for it.
+    let (mut parts, incoming) = received(worker, request, trace)?;
+    let snapshot = worker.shared.snapshot.load_full().ok_or_else(|| {
+        Refusal::new(Code::NotReady, "Nothing is declared yet: `tidegate apply` or `tidegate up` a file.")
+    })?;
+    let (at, now) = (trace.started, unix_seconds(trace.event.at_ms));
+    trace.event.revision = snapshot.revision;
+
+    let uri = std::mem::take(&mut parts.uri);
+    let host =
+        uri.authority().map(|a| a.as_str().to_owned()).or_else(|| host_header(&parts)).unwrap_or_default();
+    let query = uri.query();
+    trace.event.query = query.map(parameter_names).unwrap_or_default();
+
+    // 1. authenticate: which consumer is it? The address is read first, for where its token may sit.
+    let address = address(&snapshot, &host, uri.path());
+    let provider = address.provider.map(|(_, provider)| provider);
+    trace.event.provider = provider.map(|p| Arc::clone(&p.name));
+    let caller = authenticate(&snapshot, &worker.shared.token_key, &parts.headers, query, provider, now)?;
+    trace.event.consumer = Some(Arc::clone(&caller.consumer.name));
+    trace.event.token = Some(Arc::clone(&caller.token.id));
+    let at = trace.step(Step::Authenticate, at);
+
+    // 2. route: which operation?
+    let routed = route(caller, &address, &parts.method)?;
+    trace.event.operation = Some(Arc::clone(&routed.operation.id));
+    let at = trace.step(Step::Route, at);
+
+    // 3. decide: may it go, for which client, through which connection?
+    let named = Named {
+        client_in_path: address.client,
+        client_in_header: text_header(&parts, "tidegate-client"),
+        connection: text_header(&parts, "tidegate-connection"),
+    };
+    let client = for_client(&snapshot, &routed, named)?;
+    trace.event.client = Some(Arc::clone(snapshot.client_name(client)));
+    let allowed = decide(&snapshot, routed, client, named, now).inspect_err(|refusal| {
+        trace.event.decision = (refusal.code == Code::Denied).then_some("deny");
+    })?;
+    trace.decided(&allowed);
+    let at = trace.step(Step::Decide, at);
+
+    // 4. admit, protect, cache, reserve: not yet.
+
+    // 5. dial: a connection that is proven to lead to the origin.
+    let provider = allowed.routed.provider;
+    let limits = Limits::new(trace.started, &provider.deadlines, BODY_IDLE);
+    let lease = lease(worker, &allowed, now)?;
+    let mut proven = dial(worker, &allowed, lease.as_deref()).await?;
+    trace.dialled(&proven);
+    let mut at = trace.step(Step::Dial, at);
+
+    // 6. attach: the consumer's own fields are dropped, the credential goes on the final bytes.
+    headers::clean_request(&mut parts.headers, provider);
+    let added = match &lease {
+        Some(lease) if !provider.attach.is_empty() => {
+            attach(lease, proven.origin(), &provider.attach, &mut parts.headers)?
+        }
+        _ => None,
+    };
+    let sent_query = outgoing_query(query, provider, added.as_deref().map(String::as_str));
+    let plain_target = outgoing_uri(
+        proven.origin(),
+        address.path,
+        outgoing_query(query, provider, None).as_deref().map(String::as_str),
+        false,
+    )?;
+    parts.uri = outgoing_uri(
+        proven.origin(),
+        address.path,
+        sent_query.as_deref().map(String::as_str),
+        proven.is_h2(),
+    )?;
+    if !proven.is_h2() {
+        parts.headers.insert(HOST, headers::value(proven.origin().authority()));
+    }
+    parts.version = if proven.is_h2() { http::Version::HTTP_2 } else { http::Version::HTTP_11 };
+    parts.extensions.clear();
+    let (body, progress) = RequestBody::new(incoming, provider.bounds.request_body_bytes, Instant::now());
+    trace.progress = Some(Rc::clone(&progress));
+    at = trace.step(Step::Attach, at);
+
+    // 7. forward: send it, and wait for the head of the answer.
+    let method = parts.method.clone();
+    let spare = (body.is_empty() && proven.reused).then(|| parts.clone());
+    let mut request = Request::from_parts(parts, body);
+    let mut timer = std::pin::pin!(sleep(Duration::ZERO));
+    let answer = loop {
+        match forward(&mut proven, &method, request, &progress, &limits, timer.as_mut()).await {
+            Ok(answer) => break answer,
+            Err(Failed::Refused(refusal)) => return Err(refusal),
+            Err(Failed::Unsent(unsent)) if trace.event.retries < STALE_MAX => request = *unsent,
+            Err(Failed::Stale) if trace.event.retries < STALE_MAX && spare.is_some() => {
+                let parts =
+                    spare.clone().ok_or_else(|| Refusal::new(Code::Internal, "A request was lost."))?;
+                request = Request::from_parts(parts, RequestBody::empty(Rc::clone(&progress)));
+            }
+            Err(_) => {
+                return Err(Refusal::new(
+                    Code::ProviderUnreachable,
+                    "The provider closes connections before it answers.",
+                ));
+            }
+        }
+        trace.event.retries += 1;
+        let was_h2 = proven.is_h2();
+        proven = dial(worker, &allowed, lease.as_deref()).await?;
+        if proven.is_h2() != was_h2 {
+            return Err(Refusal::new(
+                Code::ProviderUnreachable,
+                "The provider changed its HTTP version between two tries.",
+            ));
+        }
+    };
+    let now = Instant::now();
+    trace.event.provider_us = Some(micros(at, now));
+    trace.event.provider_status = Some(answer.status().as_u16());
+    trace.step(Step::Forward, at);
+
+    // 8. respond: bound it, clean it, turn its redirects round.
+    let (mut parts, incoming) = answer.into_parts();
+    let gateway = (!host.is_empty()).then(|| format!("{}://{host}", consumer.scheme));
+    let turn = Route {
+        target: &plain_target,
+        origins: allowed.connection.as_ref().map_or(&[], |c| c.origins.as_slice()),
+        origin: proven.origin(),
+        prefix: address.prefix,
+        gateway: gateway.as_deref(),
+    };
+    respond(&mut parts, &turn, provider.bounds.response_body_bytes)?;
+    parts.version = http::Version::HTTP_11;
+    parts.extensions.clear();
+    parts.headers.insert("tidegate-call", headers::value(trace.event.id.as_str()));
+    parts.headers.append("server-timing", headers::value(&trace.own_share()));
+    Ok(Answer {
+        parts,
+        incoming,
+        borrowed: proven.lend(Rc::clone(&worker.pool), progress),
+        bound: provider.bounds.response_body_bytes,
+        idle: provider.deadlines.idle(),
+        deadline: limits.deadline,
+    })
+}
+
+fn received(
+    worker: &Worker,
+    request: Request<Incoming>,
+    trace: &Trace,
+) -> Result<(Parts, Incoming), Refusal> {
+    if let Some(violation) = trace.begun.as_ref().and_then(|begun| begun.refused.as_deref()) {
+        return Err(listen::refusal(violation));
+    }
+    if worker.record.is_full() {
+        return Err(Refusal::new(
+            Code::Overloaded,
+            "Calls cannot be recorded fast enough; none goes unrecorded. Try again shortly.",
+        ));
+    }
+    let (parts, incoming) = request.into_parts();
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+        return Err(Refusal::new(Code::MethodNotAllowed, "CONNECT and TRACE are never passed on."));
+    }
+    if headers::asks_for_websocket(&parts.headers) {
+        return Err(Refusal::new(
+            Code::Unsupported,
+            "WebSocket is not carried; use the provider's HTTP operations.",
+        ));
+    }
+    if parts.uri.path_and_query().is_some_and(|p| p.as_str().len() > listen::TARGET_MAX) {
+        return Err(Refusal::new(Code::UriTooLong, "The request target is longer than 8 KiB."));
+    }
+    Ok((parts, incoming))
+}
+
+fn lease(worker: &Worker, allowed: &AllowedCall<'_>, now: u64) -> Result<Option<Arc<Lease>>, Refusal> {
+    let provider = allowed.routed.provider;
+    if provider.attach.is_empty() && !provider.tls.client_certificate {
+        return Ok(None);
+    }
+    let unavailable = |detail: &'static str| Refusal::new(Code::CredentialUnavailable, detail);
+    let connection = allowed.connection.as_ref().ok_or_else(|| unavailable("The call has no connection."))?;
+    let lease = worker.shared.leases.get(&connection.id).ok_or_else(|| {
+        unavailable("The connection's credential is not leased to this engine yet: try again shortly.")
+    })?;
+    if !lease.is_live(now) {
+        return Err(unavailable("The lease of the connection's credential has ended and was not renewed."));
+    }
+    if lease.version != connection.version {
+        return Err(unavailable("The connection's credential is being replaced: try again shortly."));
+    }
+    Ok(Some(lease))
+}
+
+async fn dial(worker: &Worker, allowed: &AllowedCall<'_>, lease: Option<&Lease>) -> Result<Proven, Refusal> {
+    let provider = allowed.routed.provider;
+    let number = allowed.routed.operation.origin;
+    let origin = match &allowed.connection {
+        Some(connection) => connection.origins.get(number),
+        None => provider.origins.get(number).and_then(Option::as_ref),
+    };
+    let origin = origin.ok_or_else(|| Refusal::new(Code::Internal, "The operation has no origin."))?;
+    let (id, version) = match &allowed.connection {
+        Some(connection) => (Arc::clone(&connection.id), connection.version),
+        None => (Arc::clone(&provider.name), allowed.client),
+    };
+    let identity = lease.filter(|_| provider.tls.client_certificate).map(|lease| {
+        lease.identity.as_ref().ok_or_else(|| {
+            Refusal::new(
+                Code::CredentialUnavailable,
+                "The connection's credential has no client certificate: connect it again.",
+            )
+        })
+    });
+    let target = Target {
+        origin,
+        allow_private: &provider.allow_private,
+        tls: &provider.tls,
+        identity: identity.transpose()?,
+        timeout: provider.deadlines.connect(),
+    };
+    let key = PoolKey { connection: id, version, origin: origin.clone(), rules: provider.rules };
+    worker.pool.take(key, &target).await.map_err(|error| dial_refusal(&error, provider))
+}
+
+fn dial_refusal(error: &DialError, provider: &Provider) -> Refusal {
+    let code = match error.code {
+        DialCode::DestinationProhibited => Code::DestinationProhibited,
+        DialCode::TlsFailed => Code::TlsFailed,
+        DialCode::ProviderUnreachable => Code::ProviderUnreachable,
+        DialCode::Timeout => Code::ProviderTimeout,
+    };
+    let detail: Cow<'static, str> = match code {
+        Code::DestinationProhibited => format!(
+            "Provider `{}` resolves to an address that is not public; `allow_private` on the provider allows a range on purpose.",
+            provider.name
+        )
+        .into(),
+        Code::TlsFailed => format!("The certificate or TLS version of provider `{}` was refused; no credential was sent.", provider.name).into(),
+        Code::ProviderTimeout => "No connection to the provider came about in time.".into(),
+        _ => format!("Provider `{}` could not be reached.", provider.name).into(),
+    };
+    Refusal::new(code, detail).because(error.detail.clone())
+}
+
+/// The consumer's query without parameters that are the credential's, with the credential's at its end.
+fn outgoing_query(
+    query: Option<&str>,
+    provider: &Provider,
+    added: Option<&str>,
+) -> Option<Zeroizing<String>> {
+    let own = |name: &str| {
+        provider
+            .attach
+            .iter()
+            .any(|part| matches!(part, AttachPart::Query { name: own, .. } if *own == decode_name(name)))
+    };
+    let needs_change =
+        added.is_some() || provider.attach.iter().any(|part| matches!(part, AttachPart::Query { .. }));
+    if !needs_change {
+        return query.map(|query| Zeroizing::new(query.to_owned()));
+    }
+    let mut kept =
+        Zeroizing::new(String::with_capacity(query.map_or(0, str::len) + added.map_or(0, str::len) + 1));
+    let pairs = query
+        .into_iter()
+        .flat_map(|q| q.split('&'))
+        .filter(|pair| !own(pair.split('=').next().unwrap_or_default()));
+    for pair in pairs.chain(added) {
+        if !kept.is_empty() {
+            kept.push('&');
+        }
+        kept.push_str(pair);
+    }
+    (!kept.is_empty() || query.is_some_and(str::is_empty)).then_some(kept)
+}
+
+fn outgoing_uri(origin: &Origin, path: &str, query: Option<&str>, absolute: bool) -> Result<Uri, Refusal> {
+    let target = Zeroizing::new(match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    });
+    let malformed =
+        |_| Refusal::new(Code::MalformedRequest, "The path or query has characters that no URI has.");
+    let target: PathAndQuery = target.parse().map_err(malformed)?;
+    if !absolute {
+        return Ok(Uri::from(target));
+    }
+    Uri::builder()
+        .scheme(origin.scheme().as_str())
+        .authority(origin.authority())
+        .path_and_query(target)
+        .build()
+        .map_err(|_| {
+            Refusal::new(Code::MalformedRequest, "The path or query has characters that no URI has.")
+        })
+}
+
+fn host_header(parts: &Parts) -> Option<String> {
+    parts.headers.get(HOST)?.to_str().ok().map(str::to_owned)
+}
+
+fn text_header<'r>(parts: &'r Parts, name: &str) -> Option<&'r str> {
+    parts.headers.get(name)?.to_str().ok()
+}
+
+fn unix_seconds(ms: u64) -> u64 {
+    ms / 1000
+}
+
+/// Liveness and readiness, outside the way of a call: they name no one and are not recorded.
+fn health(worker: &Worker, path: &str) -> Option<Response<AnswerBody>> {
+    let (status, text) = match path {
+        "/-/live" => (StatusCode::OK, "live\n"),
+        "/-/ready" if worker.shared.is_ready() => (StatusCode::OK, "ready\n"),
+        "/-/ready" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        _ => return None,
+    };
+    let mut answer = Response::new(AnswerBody::Own(Some(Bytes::from_static(text.as_bytes()))));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(answer)
+}
+
+fn refusal_answer(refusal: &Refusal, trace: &Trace) -> Response<AnswerBody> {
+    let call = trace.event.id.as_str();
+    let mut answer = Response::new(AnswerBody::Own(Some(Bytes::from(refusal.body(call)))));
+    *answer.status_mut() = refusal.code.status();
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("tidegate-call", headers::value(call));
+    let problem = refusal.code.problem();
+    headers.insert(
+        "proxy-status",
+        headers::value(&format!("tidegate; error={}; details=\"{}\"", problem.proxy_status, problem.code)),
+    );
+    headers.insert("server-timing", headers::value(&trace.own_share()));
+    match refusal.code {
+        Code::Unauthenticated => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tidegate\""));
+        }
+        Code::Overloaded | Code::NotReady | Code::CredentialUnavailable => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    answer
+}
+
+/// One call's event in the making. Dropped, it is recorded: on every exit, once.
+pub struct Trace {
+    worker: Rc<Worker>,
+    /// The guard's own knowledge of the request; while it is held, the connection is not idle.
+    begun: Option<BegunCall>,
+    started: Instant,
+    event: Event,
+    progress: Option<Rc<crate::body::Progress>>,
+    responding: Option<Instant>,
+}
+
+impl Trace {
+    fn begin(worker: &Rc<Worker>, consumer: &Consumer, request: &Request<Incoming>) -> Self {
+        worker.shared.calls_begun();
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        let event = Event {
+            id: CallId::new(at_ms, worker.chance()),
+            at_ms,
+            method: method_name(request.method()).into(),
+            // What is left when nobody says otherwise: the consumer went away.
+            outcome: "consumer_gone",
+            http: if request.version() == http::Version::HTTP_2 { "2" } else { "1.1" },
+            ..Event::default()
+        };
+        Self {
+            worker: Rc::clone(worker),
+            begun: consumer.begin(),
+            started: Instant::now(),
+            event,
+            progress: None,
+            responding: None,
+        }
+    }
+
+    fn step(&mut self, step: Step, from: Instant) -> Instant {
+        let now = Instant::now();
+        self.event.steps_us.set(step, from, now);
+        now
+    }
+
+    fn decided(&mut self, allowed: &AllowedCall<'_>) {
+        self.event.decision = Some(allowed.verdict.as_str());
+        self.event.rule = Some(Arc::clone(&allowed.rule));
+        self.event.connection = allowed.connection.as_ref().map(|c| Arc::clone(&c.id));
+    }
+
+    fn dialled(&mut self, proven: &Proven) {
+        let facts = proven.facts();
+        self.event.tls_version = facts.tls_version;
+        self.event.tls_group = facts.tls_group;
+        self.event.address = Some(facts.address.to_string().into());
+    }
+
+    fn refuse(mut self, refusal: &Refusal) {
+        self.event.outcome = refusal.code.as_str();
+        self.event.status = refusal.code.problem().status;
+        if let Some(rule) = &refusal.rule {
+            self.event.rule = Some(Arc::clone(rule));
+        }
+        let internal = refusal.internal.as_deref().map(|internal| format!(" ({internal})"));
+        self.event.detail = Some(format!("{}{}", refusal.detail, internal.unwrap_or_default()).into());
+    }
+
+    fn answered(&mut self, status: StatusCode) {
+        self.event.status = status.as_u16();
+        self.responding = Some(Instant::now());
+    }
+
+    pub fn received(&mut self, bytes: u64) {
+        self.event.received_bytes += bytes;
+    }
+
+    /// The whole answer has passed.
+    pub fn complete(&mut self) {
+        self.event.outcome = "ok";
+    }
+
+    /// The answer broke off on the way.
+    pub fn fail(&mut self, code: Code, detail: String) {
+        self.event.outcome = code.as_str();
+        self.event.detail = Some(detail.into());
+    }
+
+    /// RFC-less but common `Server-Timing`: the milliseconds that were Tidegate's own.
+    fn own_share(&self) -> String {
+        let total = self.started.elapsed();
+        let provider = Duration::from_micros(self.event.provider_us.unwrap_or_default().into());
+        format!("tidegate;dur={:.3}", total.saturating_sub(provider).as_secs_f64() * 1000.0)
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        if let Some(responding) = self.responding {
+            self.event.steps_us.set(Step::Respond, responding, now);
+        }
+        self.event.total_us = u64::from(micros(self.started, now));
+        if let Some(progress) = &self.progress {
+            self.event.sent_bytes = progress.sent.get();
+        }
+        self.worker.shared.calls_ended();
+        let event = std::mem::take(&mut self.event);
+        if self.worker.shared.config.record {
+            self.worker.record.record(event);
+        }
+    }
+}
+
+/// Unknown methods come from outside: only the shape of a token, and not a long one, is kept.
+fn method_name(method: &Method) -> &str {
+    let name = method.as_str();
+    if name.len() <= 16 { name } else { "OTHER" }
+}

@@ -1,0 +1,299 @@
+//! Start, feed and stop the workers: what Python holds in its hand.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::Deserialize;
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::dial::Dialler;
+use crate::dial::resolve;
+use crate::fetch::{self, FetchError, FetchOptions, Fetched};
+use crate::lease::Lease;
+use crate::listen;
+use crate::origin::Origin;
+use crate::record::spool::{Gap, Spool};
+use crate::record::{BATCH, Recorder, WorkerRecord};
+use crate::snapshot::{Snapshot, SnapshotError};
+use crate::worker::{self, Phase, Shared, Worker};
+
+/// docs/reference/engine.md.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub listeners: Vec<ListenerConfig>,
+    #[serde(default = "default_workers")]
+    pub workers: usize,
+    pub spool: PathBuf,
+    #[serde(default = "default_spool_bytes")]
+    pub spool_bytes_max: u64,
+    #[serde(default = "default_head_timeout")]
+    pub head_timeout_ms: u64,
+    #[serde(default = "default_idle_timeout")]
+    pub idle_timeout_ms: u64,
+    #[serde(default = "default_body_idle_timeout")]
+    pub body_idle_timeout_ms: u64,
+    #[serde(default = "default_connections")]
+    pub connections_max: u64,
+    /// Off only to measure what recording costs.
+    #[serde(default = "yes")]
+    pub record: bool,
+    #[serde(default)]
+    pub resolver: resolve::Settings,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerConfig {
+    pub name: String,
+    pub bind: SocketAddr,
+    #[serde(default)]
+    pub tls: Option<ListenerTls>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTls {
+    pub certificate_pem: String,
+    pub key_pem: Zeroizing<String>,
+    #[serde(default)]
+    pub client_ca_pem: Option<String>,
+}
+
+impl std::fmt::Debug for ListenerTls {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("ListenerTls(…)")
+    }
+}
+
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+fn default_spool_bytes() -> u64 {
+    4 << 30
+}
+fn default_head_timeout() -> u64 {
+    10_000
+}
+fn default_idle_timeout() -> u64 {
+    75_000
+}
+fn default_body_idle_timeout() -> u64 {
+    30_000
+}
+fn default_connections() -> u64 {
+    20_000
+}
+fn yes() -> bool {
+    true
+}
+
+/// Why the engine did not take what it was given; never holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("the engine's configuration does not parse: {0}")]
+    Config(#[from] serde_json::Error),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("{what}: {source}")]
+    Io { what: String, source: io::Error },
+    #[error("{0}")]
+    Refused(String),
+}
+
+fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> EngineError {
+    move |source| EngineError::Io { what: what.into(), source }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub struct Engine {
+    shared: Arc<Shared>,
+    spool: Arc<Spool>,
+    recorder: Mutex<Option<Recorder>>,
+    workers: Mutex<Vec<JoinHandle<io::Result<bool>>>>,
+    phase: watch::Sender<Phase>,
+    dialler: Arc<Dialler>,
+    addresses: Vec<(String, SocketAddr)>,
+    gap: Mutex<Option<Gap>>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Engine {
+    pub fn start(config: &str, token_key: &[u8]) -> Result<Self, EngineError> {
+        let config: Config = serde_json::from_str(config)?;
+        if config.workers == 0 || config.listeners.is_empty() {
+            return Err(EngineError::Refused("the engine needs a worker and a listener".to_owned()));
+        }
+        if token_key.len() < 32 {
+            return Err(EngineError::Refused("the token key has fewer than 32 bytes".to_owned()));
+        }
+        let held_max = (BATCH * config.workers) as u64;
+        let (spool, gap) = Spool::open(&config.spool, config.spool_bytes_max, held_max.max(100))
+            .map_err(io_error(format!("the spool {} cannot be opened", config.spool.display())))?;
+        let spool = Arc::new(spool);
+        let (mut per_worker, addresses) = listen::bind(&config)?;
+        let own: Vec<SocketAddr> = addresses.iter().map(|(_, address)| *address).collect();
+        let dialler = Arc::new(Dialler::new(config.resolver.clone(), own));
+        let recorder =
+            Recorder::start(Arc::clone(&spool)).map_err(io_error("the recording thread cannot start"))?;
+        let shared = Arc::new(Shared::new(config, token_key));
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let mut workers = Vec::new();
+        for number in (0..shared.config.workers).rev() {
+            let listeners = per_worker.pop().unwrap_or_default();
+            let (shared, dialler, phases) = (Arc::clone(&shared), Arc::clone(&dialler), phases.clone());
+            let sender = recorder.sender();
+            let thread =
+                std::thread::Builder::new().name(format!("tidegate-wire-{number}")).spawn(move || {
+                    worker::run(Worker::new(shared, dialler, WorkerRecord::new(sender)), listeners, phases)
+                });
+            workers.push(thread.map_err(io_error("a worker cannot start"))?);
+        }
+        let lost = Arc::clone(&recorder.lost);
+        Ok(Self {
+            shared,
+            spool,
+            recorder: Mutex::new(Some(recorder)),
+            workers: Mutex::new(workers),
+            phase,
+            dialler,
+            addresses,
+            gap: Mutex::new(gap),
+            lost,
+        })
+    }
+
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Swap in a snapshot; on an error the one before stays.
+    pub fn publish(&self, document: &[u8]) -> Result<u64, EngineError> {
+        let snapshot = Snapshot::parse(document)?;
+        let revision = snapshot.revision;
+        self.shared.snapshot.store(Some(Arc::new(snapshot)));
+        Ok(revision)
+    }
+
+    pub fn lease(
+        &self,
+        connection: &str,
+        version: u32,
+        origins: &[String],
+        fields: HashMap<Box<str>, Zeroizing<Vec<u8>>>,
+        until: f64,
+    ) -> Result<(), EngineError> {
+        let origins =
+            origins.iter().map(|origin| origin.parse::<Origin>()).collect::<Result<Vec<_>, _>>().map_err(
+                |error| EngineError::Refused(format!("the lease of `{connection}` names no origin: {error}")),
+            )?;
+        let until = Duration::try_from_secs_f64(until)
+            .map_err(|_| EngineError::Refused(format!("the lease of `{connection}` has no valid end")))?;
+        let lease = Lease::new(connection, version, origins, fields, until.as_secs())
+            .map_err(|error| EngineError::Refused(format!("the lease of `{connection}`: {error}")))?;
+        self.dialler.forget_identity(connection);
+        self.shared.leases.put(connection, lease);
+        Ok(())
+    }
+
+    pub fn release(&self, connection: &str) {
+        self.shared.leases.take(connection);
+        self.dialler.forget_identity(connection);
+    }
+
+    pub fn events(&self, max: usize, timeout: Duration) -> io::Result<(u64, Vec<Vec<u8>>)> {
+        self.spool.read(max, timeout)
+    }
+
+    pub fn acknowledge(&self, cursor: u64) -> io::Result<()> {
+        self.spool.acknowledge(cursor)
+    }
+
+    pub fn take_gap(&self) -> Option<Gap> {
+        locked(&self.gap).take()
+    }
+
+    pub fn fetch(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(String, String)],
+        body: Vec<u8>,
+        options: &str,
+    ) -> Result<Fetched, FetchError> {
+        let options: FetchOptions =
+            serde_json::from_str(options).map_err(|error| FetchError::options(&error))?;
+        fetch::fetch(&self.dialler, method, url, headers, body, &options)
+    }
+
+    pub fn stats(&self) -> [(&'static str, u64); 6] {
+        [
+            ("calls", self.shared.calls()),
+            ("in_flight", self.shared.in_flight()),
+            ("connections", self.shared.connections.load(Ordering::Relaxed)),
+            ("spool_bytes", self.spool.bytes()),
+            ("events_lost", self.lost.load(Ordering::Relaxed)),
+            ("revision", self.shared.snapshot.load().as_ref().map_or(0, |s| s.revision)),
+        ]
+    }
+
+    pub fn set_ready(&self, ready: bool) {
+        self.shared.ready.store(ready, Ordering::Release);
+    }
+
+    /// Stop: no new connections, calls finish within `grace`, records are flushed. False when some were cut.
+    pub fn shutdown(&self, grace: Duration) -> bool {
+        self.set_ready(false);
+        self.phase.send_replace(Phase::Draining(Instant::now() + grace));
+        let mut drained = true;
+        for worker in std::mem::take(&mut *locked(&self.workers)) {
+            drained &= matches!(worker.join(), Ok(Ok(true)));
+        }
+        if let Some(recorder) = locked(&self.recorder).take() {
+            recorder.close();
+        }
+        drained
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shutdown(Duration::ZERO);
+    }
+}
+
+/// What `explain` is asked: one request that is not made.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    pub consumer: String,
+    pub method: String,
+    /// Path and query as they would be sent to Tidegate.
+    pub target: String,
+    #[serde(default)]
+    pub host: String,
+    #[serde(default)]
+    pub client: Option<String>,
+    #[serde(default)]
+    pub connection: Option<String>,
+}
+
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// An address's class by the dialler's rules, `public` when it may be dialled.
+pub fn classify_address(text: &str) -> Option<String> {
+    let address: IpAddr = text.parse().ok()?;
+    Some(crate::dial::classify(address).as_str().to_owned())
+}

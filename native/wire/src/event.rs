@@ -1,0 +1,132 @@
+//! What is known of one call, gathered as it goes; `record` writes it. Never a value from the call.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+/// The steps that are timed, in the order of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Authenticate,
+    Route,
+    Decide,
+    Dial,
+    Attach,
+    Forward,
+    Respond,
+}
+
+const STEPS: [(Step, &str); 7] = [
+    (Step::Authenticate, "authenticate"),
+    (Step::Route, "route"),
+    (Step::Decide, "decide"),
+    (Step::Dial, "dial"),
+    (Step::Attach, "attach"),
+    (Step::Forward, "forward"),
+    (Step::Respond, "respond"),
+];
+
+/// Microseconds spent in each step; a step that was not reached has none.
+#[derive(Debug, Default)]
+pub struct StepTimes([Option<u32>; STEPS.len()]);
+
+impl StepTimes {
+    pub fn set(&mut self, step: Step, from: Instant, to: Instant) {
+        self.0[step as usize] = Some(micros(from, to));
+    }
+}
+
+pub fn micros(from: Instant, to: Instant) -> u32 {
+    u32::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u32::MAX)
+}
+
+impl Serialize for StepTimes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (step, name) in STEPS {
+            if let Some(time) = self.0[step as usize] {
+                map.serialize_entry(name, &time)?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// One call's event; the fields are those of `tidegate.domain.call.CallRecord`.
+#[derive(Debug, Default, Serialize)]
+pub struct Event {
+    pub id: CallId,
+    pub at_ms: u64,
+    pub client: Option<Arc<str>>,
+    pub consumer: Option<Arc<str>>,
+    pub provider: Option<Arc<str>>,
+    pub operation: Option<Arc<str>>,
+    pub method: Box<str>,
+    pub decision: Option<&'static str>,
+    pub rule: Option<Arc<str>>,
+    pub revision: u64,
+    pub outcome: &'static str,
+    pub detail: Option<Box<str>>,
+    pub status: u16,
+    pub provider_status: Option<u16>,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+    pub total_us: u64,
+    pub provider_us: Option<u32>,
+    pub steps_us: StepTimes,
+    pub tls_version: Option<&'static str>,
+    pub tls_group: Option<&'static str>,
+    pub address: Option<Box<str>>,
+    pub http: &'static str,
+    pub retries: u32,
+    pub token: Option<Arc<str>>,
+    pub connection: Option<Arc<str>>,
+    pub query: Vec<Box<str>>,
+}
+
+/// A ULID: 48 bits of time, 80 of chance, in Crockford's base 32. Sorts by time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
+pub struct CallId([u8; 26]);
+
+const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+impl CallId {
+    pub fn new(at_ms: u64, chance: [u8; 10]) -> Self {
+        let mut bits = u128::from(at_ms & 0xffff_ffff_ffff) << 80;
+        for (place, byte) in chance.iter().enumerate() {
+            bits |= u128::from(*byte) << (72 - place * 8);
+        }
+        let mut text = [0u8; 26];
+        for digit in text.iter_mut().rev() {
+            *digit = CROCKFORD[(bits & 31) as usize];
+            bits >>= 5;
+        }
+        Self(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl From<CallId> for String {
+    fn from(id: CallId) -> Self {
+        id.as_str().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_have_26_characters() {
+        let early = CallId::new(1_700_000_000_000, [255; 10]);
+        let late = CallId::new(1_700_000_000_001, [0; 10]);
+        assert!(early.as_str() < late.as_str());
+        assert_eq!(late.as_str().len(), 26);
+    }
+}

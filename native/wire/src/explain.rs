@@ -1,0 +1,140 @@
+//! Say what each step would decide about a request, by the very code that decides it, without any call.
+
+use std::sync::Arc;
+
+use http::{Method, Uri};
+use serde::Serialize;
+
+use crate::authenticate::Authenticated;
+use crate::decide::{Named, decide, for_client};
+use crate::engine::{EngineError, Question, unix_now};
+use crate::error::{Code, Refusal};
+use crate::route::{address, route};
+use crate::snapshot::{AccessToken, Snapshot};
+
+/// One step's part: its verdict, the rule and a sentence.
+#[derive(Debug, Serialize)]
+struct StepVerdict {
+    step: &'static str,
+    verdict: &'static str,
+    rule: Option<String>,
+    detail: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Explanation {
+    outcome: &'static str,
+    status: Option<u16>,
+    provider: Option<String>,
+    operation: Option<String>,
+    client: Option<String>,
+    connection: Option<String>,
+    origin: Option<String>,
+    steps: Vec<StepVerdict>,
+}
+
+/// The question and the answer are JSON; Err says that the question itself makes no sense.
+pub fn explain(snapshot: &[u8], question: &str) -> Result<String, EngineError> {
+    let snapshot = Snapshot::parse(snapshot)?;
+    let question: Question = serde_json::from_str(question)?;
+    let mut told = Explanation {
+        outcome: "allow",
+        status: None,
+        provider: None,
+        operation: None,
+        client: None,
+        connection: None,
+        origin: None,
+        steps: Vec::new(),
+    };
+    if let Err((step, refusal)) = walk(&snapshot, &question, &mut told) {
+        told.outcome = refusal.code.as_str();
+        told.status = Some(refusal.code.problem().status);
+        told.steps.push(StepVerdict {
+            step,
+            verdict: "refuse",
+            rule: refusal.rule.as_deref().map(str::to_owned),
+            detail: refusal.detail.into_owned(),
+        });
+    }
+    Ok(serde_json::to_string(&told)?)
+}
+
+fn walk(
+    snapshot: &Snapshot,
+    question: &Question,
+    told: &mut Explanation,
+) -> Result<(), (&'static str, Refusal)> {
+    let malformed = |detail: &'static str| ("listen", Refusal::new(Code::MalformedRequest, detail));
+    let method: Method =
+        question.method.parse().map_err(|_| malformed("The method is not a word of HTTP."))?;
+    let uri: Uri = question.target.parse().map_err(|_| malformed("The target is not a URI."))?;
+    told.pass("listen", None, format!("{method} {}", uri.path()));
+
+    let consumer = snapshot.consumer_named(&question.consumer).ok_or_else(|| {
+        (
+            "authenticate",
+            Refusal::new(Code::Unauthenticated, format!("No consumer is called `{}`.", question.consumer)),
+        )
+    })?;
+    let token = AccessToken {
+        id: Arc::from("an access token"),
+        consumer,
+        client: None,
+        providers: Vec::new(),
+        expires: u64::MAX,
+    };
+    let caller = Authenticated { token: &token, consumer: snapshot.consumer(consumer) };
+    told.pass(
+        "authenticate",
+        None,
+        format!("consumer `{}`, with any valid access token of its own", question.consumer),
+    );
+
+    let address = address(snapshot, &question.host, uri.path());
+    told.provider = address.provider.map(|(_, p)| p.name.to_string());
+    let routed = route(caller, &address, &method).map_err(|refusal| ("route", refusal))?;
+    let (provider, operation) = (routed.provider, routed.operation);
+    told.operation = Some(operation.id.to_string());
+    told.pass("route", None, format!("{}:{} at {}", provider.name, operation.id, address.path));
+
+    let named = Named {
+        client_in_path: address.client,
+        client_in_header: question.client.as_deref(),
+        connection: question.connection.as_deref(),
+    };
+    let refused = |refusal| ("decide", refusal);
+    let client = for_client(snapshot, &routed, named).map_err(refused)?;
+    told.client = Some(snapshot.client_name(client).to_string());
+    let allowed = decide(snapshot, routed, client, named, unix_now()).map_err(refused)?;
+    told.connection = allowed.connection.as_ref().map(|c| c.id.to_string());
+    let client = told.client.clone().unwrap_or_default();
+    told.pass("decide", Some(&allowed.rule), format!("{} for client `{client}`", allowed.verdict.as_str()));
+
+    let origin = match &allowed.connection {
+        Some(connection) => connection.origins.get(operation.origin).cloned(),
+        None => provider.origins.get(operation.origin).cloned().flatten(),
+    };
+    told.origin = origin.as_ref().map(ToString::to_string);
+    told.pass(
+        "dial",
+        None,
+        format!(
+            "{}; its addresses and certificate are checked at the call",
+            told.origin.clone().unwrap_or_default()
+        ),
+    );
+    let attached = if provider.attach.is_empty() {
+        "no credential"
+    } else {
+        "the connection's credential, bound to that origin"
+    };
+    told.pass("attach", None, attached.to_owned());
+    Ok(())
+}
+
+impl Explanation {
+    fn pass(&mut self, step: &'static str, rule: Option<&str>, detail: String) {
+        self.steps.push(StepVerdict { step, verdict: "pass", rule: rule.map(str::to_owned), detail });
+    }
+}

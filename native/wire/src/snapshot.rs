@@ -1,0 +1,676 @@
+//! The one immutable value a call is decided by: read once at its start, swapped whole.
+//!
+//! Built from the document of docs/reference/snapshot.md. Names are resolved to indexes here, so that
+//! the steps compare numbers; a reference to nothing is an error and the running snapshot stays. Holds
+//! no secret.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::dial::tls::TlsPolicy;
+use crate::origin::Origin;
+use crate::route::table::OperationTable;
+
+/// The newest snapshot format this engine reads.
+pub const FORMAT: u32 = 1;
+
+pub type ClientIndex = u32;
+pub type ConsumerIndex = u32;
+pub type ProviderIndex = u32;
+
+/// Why a snapshot was refused: a sentence that names the place.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SnapshotError(pub String);
+
+#[derive(Debug)]
+pub struct Snapshot {
+    pub revision: u64,
+    pub clients: Vec<Arc<str>>,
+    client_index: HashMap<Arc<str>, ClientIndex>,
+    pub consumers: Vec<Consumer>,
+    consumer_index: HashMap<Arc<str>, ConsumerIndex>,
+    pub tokens: HashMap<[u8; 32], AccessToken>,
+    pub providers: Vec<Provider>,
+    provider_index: HashMap<Arc<str>, ProviderIndex>,
+    provider_hosts: HashMap<Box<str>, ProviderIndex>,
+    pub operation_sets: Vec<OperationSet>,
+    grants: HashMap<(ConsumerIndex, ProviderIndex), Vec<Grant>>,
+    denials: HashMap<ProviderIndex, Vec<Denial>>,
+    connections: HashMap<(ClientIndex, ProviderIndex), Vec<Arc<Connection>>>,
+}
+
+#[derive(Debug)]
+pub struct Consumer {
+    pub name: Arc<str>,
+    pub clients: Vec<ClientIndex>,
+}
+
+#[derive(Debug)]
+pub struct AccessToken {
+    pub id: Arc<str>,
+    pub consumer: ConsumerIndex,
+    pub client: Option<ClientIndex>,
+    pub providers: Vec<ProviderIndex>,
+    /// Unix seconds.
+    pub expires: u64,
+}
+
+#[derive(Debug)]
+pub struct Provider {
+    pub name: Arc<str>,
+    pub origins: Vec<Option<Origin>>,
+    pub attach: Vec<AttachPart>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub operations: Vec<Operation>,
+    pub table: OperationTable,
+    pub allow_private: Arc<[IpNet]>,
+    pub tls: Arc<TlsPolicy>,
+    pub deadlines: Deadlines,
+    pub bounds: Bounds,
+    pub encoded_slash: bool,
+    /// A fingerprint of the address and TLS rules: a connection proven under others is not reused.
+    pub rules: u64,
+}
+
+#[derive(Debug)]
+pub struct Operation {
+    pub id: Arc<str>,
+    pub origin: usize,
+}
+
+/// Where one field of a credential is put.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AttachPart {
+    Header {
+        #[serde(with = "header_name")]
+        name: HeaderName,
+        field: String,
+        #[serde(default)]
+        prefix: String,
+    },
+    Basic {
+        #[serde(default)]
+        username_field: Option<String>,
+        #[serde(default)]
+        password_field: Option<String>,
+        #[serde(default)]
+        username: String,
+        #[serde(default)]
+        password: String,
+    },
+    Query {
+        name: String,
+        field: String,
+    },
+    Cookie {
+        name: String,
+        field: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default)]
+pub struct Deadlines {
+    pub connect_ms: u64,
+    pub first_byte_ms: u64,
+    pub idle_ms: u64,
+    pub total_ms: u64,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self { connect_ms: 5_000, first_byte_ms: 60_000, idle_ms: 60_000, total_ms: 600_000 }
+    }
+}
+
+impl Deadlines {
+    pub fn connect(&self) -> Duration {
+        Duration::from_millis(self.connect_ms)
+    }
+    pub fn first_byte(&self) -> Duration {
+        Duration::from_millis(self.first_byte_ms)
+    }
+    pub fn idle(&self) -> Duration {
+        Duration::from_millis(self.idle_ms)
+    }
+    pub fn total(&self) -> Duration {
+        Duration::from_millis(self.total_ms)
+    }
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(default)]
+pub struct Bounds {
+    pub request_body_bytes: u64,
+    pub response_body_bytes: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { request_body_bytes: 8 << 30, response_body_bytes: 8 << 30 }
+    }
+}
+
+/// A set of operation numbers of one provider, shared by the grants that name the same ones.
+#[derive(Debug)]
+pub enum OperationSet {
+    All,
+    Some(Vec<u64>),
+}
+
+impl OperationSet {
+    pub fn contains(&self, number: u32) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(words) => {
+                words.get(number as usize / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Grant {
+    pub name: Arc<str>,
+    /// Empty: all of the consumer's.
+    pub clients: Vec<ClientIndex>,
+    pub operations: usize,
+    pub mode: Mode,
+}
+
+/// Whether a call that no grant covers is refused, or let through and recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Enforce,
+    /// Enforces by itself from this time (Unix seconds).
+    Report {
+        enforce_from: Option<u64>,
+    },
+}
+
+#[derive(Debug)]
+pub struct Denial {
+    pub name: Arc<str>,
+    pub reason: String,
+    pub operations: usize,
+    pub consumers: Vec<ConsumerIndex>,
+    pub clients: Vec<ClientIndex>,
+}
+
+/// One client's account at one provider. `origins` run parallel to the provider's.
+#[derive(Debug)]
+pub struct Connection {
+    pub id: Arc<str>,
+    pub name: Box<str>,
+    pub version: u32,
+    pub origins: Vec<Origin>,
+}
+
+impl Snapshot {
+    pub fn parse(document: &[u8]) -> Result<Self, SnapshotError> {
+        let raw: raw::Snapshot = serde_json::from_slice(document)
+            .map_err(|e| SnapshotError(format!("the snapshot does not parse: {e}")))?;
+        if raw.format > FORMAT || raw.format == 0 {
+            return Err(SnapshotError(format!(
+                "the snapshot has format {}, this engine reads 1 to {FORMAT}",
+                raw.format
+            )));
+        }
+        raw.compile()
+    }
+
+    pub fn client(&self, name: &str) -> Option<ClientIndex> {
+        self.client_index.get(name).copied()
+    }
+
+    pub fn client_name(&self, index: ClientIndex) -> &Arc<str> {
+        &self.clients[index as usize]
+    }
+
+    pub fn consumer(&self, index: ConsumerIndex) -> &Consumer {
+        &self.consumers[index as usize]
+    }
+
+    pub fn consumer_named(&self, name: &str) -> Option<ConsumerIndex> {
+        self.consumer_index.get(name).copied()
+    }
+
+    pub fn provider(&self, index: ProviderIndex) -> &Provider {
+        &self.providers[index as usize]
+    }
+
+    pub fn provider_named(&self, name: &str) -> Option<ProviderIndex> {
+        self.provider_index.get(name).copied()
+    }
+
+    pub fn provider_at_host(&self, host: &str) -> Option<ProviderIndex> {
+        if self.provider_hosts.is_empty() {
+            return None;
+        }
+        self.provider_hosts.get(host.to_ascii_lowercase().as_str()).copied()
+    }
+
+    pub fn grants(&self, consumer: ConsumerIndex, provider: ProviderIndex) -> &[Grant] {
+        self.grants.get(&(consumer, provider)).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn denials(&self, provider: ProviderIndex) -> &[Denial] {
+        self.denials.get(&provider).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn connection(
+        &self,
+        client: ClientIndex,
+        provider: ProviderIndex,
+        name: &str,
+    ) -> Option<&Arc<Connection>> {
+        self.connections.get(&(client, provider))?.iter().find(|c| *c.name == *name)
+    }
+}
+
+mod header_name {
+    use http::HeaderName;
+    use serde::{Deserialize, Deserializer, de::Error};
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderName, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        HeaderName::from_bytes(name.as_bytes()).map_err(|_| D::Error::custom("not a header name"))
+    }
+}
+
+/// The document as it is written, before its references are resolved.
+mod raw {
+    use super::{
+        AccessToken, Arc, AttachPart, Bounds, ClientIndex, Connection, Consumer, ConsumerIndex, Deadlines,
+        Denial, Deserialize, Grant, HashMap, HeaderName, HeaderValue, IpNet, Method, Mode, Operation,
+        OperationSet, OperationTable, Origin, Provider, ProviderIndex, SnapshotError, TlsPolicy,
+    };
+    use std::borrow::Cow;
+    use std::hash::{DefaultHasher, Hash, Hasher};
+
+    #[derive(Deserialize)]
+    pub struct Snapshot<'a> {
+        pub format: u32,
+        revision: u64,
+        clients: Vec<String>,
+        #[serde(default)]
+        consumers: Vec<RawConsumer>,
+        #[serde(default, borrow)]
+        tokens: Vec<RawToken<'a>>,
+        #[serde(default, borrow)]
+        providers: Vec<RawProvider<'a>>,
+        #[serde(default)]
+        operation_sets: Vec<RawOperationSet>,
+        #[serde(default)]
+        grants: Vec<RawGrant>,
+        #[serde(default)]
+        denials: Vec<RawDenial>,
+        #[serde(default, borrow)]
+        connections: Vec<RawConnection<'a>>,
+    }
+
+    #[derive(Deserialize)]
+    struct RawConsumer {
+        name: String,
+        clients: Vec<String>,
+    }
+
+    #[derive(Deserialize)]
+    struct RawToken<'a> {
+        id: String,
+        #[serde(borrow)]
+        hmac: Cow<'a, str>,
+        consumer: String,
+        #[serde(default)]
+        client: Option<String>,
+        #[serde(default)]
+        providers: Vec<String>,
+        expires: u64,
+    }
+
+    #[derive(Deserialize)]
+    struct RawProvider<'a> {
+        name: String,
+        origins: Vec<String>,
+        #[serde(default)]
+        hosts: Vec<String>,
+        #[serde(default)]
+        attach: Vec<AttachPart>,
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+        #[serde(default, borrow)]
+        operations: Vec<(Cow<'a, str>, Cow<'a, str>, Cow<'a, str>, usize)>,
+        #[serde(default)]
+        allow_private: Vec<IpNet>,
+        #[serde(default)]
+        http: crate::dial::tls::HttpVersions,
+        #[serde(default)]
+        tls: TlsPolicy,
+        #[serde(default)]
+        deadlines: Deadlines,
+        #[serde(default)]
+        bounds: Bounds,
+        #[serde(default)]
+        encoded_slash: bool,
+    }
+
+    #[derive(Deserialize)]
+    struct RawOperationSet {
+        provider: String,
+        operations: Members,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Members {
+        Word(String),
+        Numbers(Vec<u32>),
+    }
+
+    #[derive(Deserialize)]
+    struct RawGrant {
+        name: String,
+        consumer: String,
+        provider: String,
+        #[serde(default)]
+        clients: Vec<String>,
+        operations: usize,
+        mode: RawMode,
+        #[serde(default)]
+        enforce_from: Option<u64>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum RawMode {
+        Enforce,
+        Report,
+    }
+
+    #[derive(Deserialize)]
+    struct RawDenial {
+        name: String,
+        provider: String,
+        operations: usize,
+        #[serde(default)]
+        consumers: Vec<String>,
+        #[serde(default)]
+        clients: Vec<String>,
+        #[serde(default)]
+        reason: String,
+    }
+
+    #[derive(Deserialize)]
+    struct RawConnection<'a> {
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+        #[serde(borrow)]
+        client: Cow<'a, str>,
+        #[serde(borrow)]
+        provider: Cow<'a, str>,
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+        version: u32,
+        origins: Vec<Origin>,
+    }
+
+    /// Names of one kind and the numbers they stand for.
+    struct Names<'a> {
+        kind: &'static str,
+        index: &'a HashMap<Arc<str>, u32>,
+    }
+
+    impl Names<'_> {
+        fn find(&self, name: &str, place: &str) -> Result<u32, SnapshotError> {
+            self.index.get(name).copied().ok_or_else(|| {
+                SnapshotError(format!("{place} names {} `{name}`, which does not exist", self.kind))
+            })
+        }
+
+        fn all(&self, names: &[String], place: &str) -> Result<Vec<u32>, SnapshotError> {
+            names.iter().map(|name| self.find(name, place)).collect()
+        }
+    }
+
+    fn index<'n>(
+        kind: &str,
+        names: impl Iterator<Item = &'n Arc<str>>,
+    ) -> Result<HashMap<Arc<str>, u32>, SnapshotError> {
+        let mut found = HashMap::new();
+        for (number, name) in (0u32..).zip(names) {
+            if found.insert(Arc::clone(name), number).is_some() {
+                return Err(SnapshotError(format!("{kind} `{name}` stands twice")));
+            }
+        }
+        Ok(found)
+    }
+
+    impl Snapshot<'_> {
+        pub fn compile(self) -> Result<super::Snapshot, SnapshotError> {
+            let clients: Vec<Arc<str>> = self.clients.iter().map(|c| Arc::from(c.as_str())).collect();
+            let client_index = index("client", clients.iter())?;
+            let client_names = Names { kind: "client", index: &client_index };
+
+            let consumers = self
+                .consumers
+                .iter()
+                .map(|c| {
+                    let clients = client_names.all(&c.clients, &format!("consumer `{}`", c.name))?;
+                    Ok(Consumer { name: c.name.as_str().into(), clients })
+                })
+                .collect::<Result<Vec<_>, SnapshotError>>()?;
+            let consumer_index = index("consumer", consumers.iter().map(|c| &c.name))?;
+            let consumer_names = Names { kind: "consumer", index: &consumer_index };
+
+            let mut provider_hosts = HashMap::new();
+            let mut providers = Vec::with_capacity(self.providers.len());
+            for (number, provider) in (0u32..).zip(self.providers) {
+                for host in &provider.hosts {
+                    if provider_hosts.insert(host.to_ascii_lowercase().into_boxed_str(), number).is_some() {
+                        return Err(SnapshotError(format!("host `{host}` belongs to two providers")));
+                    }
+                }
+                providers.push(provider.compile()?);
+            }
+            let provider_index = index("provider", providers.iter().map(|p| &p.name))?;
+            let provider_names = Names { kind: "provider", index: &provider_index };
+
+            let operation_sets = self
+                .operation_sets
+                .iter()
+                .map(|set| set.compile(&provider_names, &providers))
+                .collect::<Result<Vec<_>, _>>()?;
+            let set_exists = |number: usize, provider: u32, place: &str| match self.operation_sets.get(number)
+            {
+                Some(set) if *set.provider == *providers[provider as usize].name => Ok(number),
+                _ => Err(SnapshotError(format!(
+                    "{place} names operation set {number}, which is not its provider's"
+                ))),
+            };
+
+            let mut grants: HashMap<(ConsumerIndex, ProviderIndex), Vec<Grant>> = HashMap::new();
+            for grant in &self.grants {
+                let place = &grant.name;
+                let consumer = consumer_names.find(&grant.consumer, place)?;
+                let provider = provider_names.find(&grant.provider, place)?;
+                grants.entry((consumer, provider)).or_default().push(Grant {
+                    name: place.as_str().into(),
+                    clients: client_names.all(&grant.clients, place)?,
+                    operations: set_exists(grant.operations, provider, place)?,
+                    mode: match grant.mode {
+                        RawMode::Enforce => Mode::Enforce,
+                        RawMode::Report => Mode::Report { enforce_from: grant.enforce_from },
+                    },
+                });
+            }
+
+            let mut denials: HashMap<ProviderIndex, Vec<Denial>> = HashMap::new();
+            for denial in &self.denials {
+                let place = &denial.name;
+                let provider = provider_names.find(&denial.provider, place)?;
+                denials.entry(provider).or_default().push(Denial {
+                    name: place.as_str().into(),
+                    reason: denial.reason.clone(),
+                    operations: set_exists(denial.operations, provider, place)?,
+                    consumers: consumer_names.all(&denial.consumers, place)?,
+                    clients: client_names.all(&denial.clients, place)?,
+                });
+            }
+
+            let mut connections: HashMap<(ClientIndex, ProviderIndex), Vec<Arc<Connection>>> = HashMap::new();
+            for connection in self.connections {
+                let place = &*connection.id;
+                let client = client_names.find(&connection.client, place)?;
+                let provider = provider_names.find(&connection.provider, place)?;
+                if connection.origins.len() != providers[provider as usize].origins.len() {
+                    return Err(SnapshotError(format!(
+                        "connection `{place}` has not as many origins as its provider"
+                    )));
+                }
+                connections.entry((client, provider)).or_default().push(Arc::new(Connection {
+                    id: place.into(),
+                    name: connection.name.into(),
+                    version: connection.version,
+                    origins: connection.origins,
+                }));
+            }
+
+            let tokens = self
+                .tokens
+                .iter()
+                .map(|token| {
+                    let place = &format!("access token `{}`", token.id);
+                    let compiled = AccessToken {
+                        id: token.id.as_str().into(),
+                        consumer: consumer_names.find(&token.consumer, place)?,
+                        client: token.client.as_deref().map(|c| client_names.find(c, place)).transpose()?,
+                        providers: provider_names.all(&token.providers, place)?,
+                        expires: token.expires,
+                    };
+                    Ok((digest(&token.hmac, place)?, compiled))
+                })
+                .collect::<Result<HashMap<_, _>, SnapshotError>>()?;
+
+            Ok(super::Snapshot {
+                revision: self.revision,
+                clients,
+                client_index,
+                consumers,
+                consumer_index,
+                tokens,
+                providers,
+                provider_index,
+                provider_hosts,
+                operation_sets,
+                grants,
+                denials,
+                connections,
+            })
+        }
+    }
+
+    impl RawProvider<'_> {
+        fn compile(self) -> Result<Provider, SnapshotError> {
+            let place = format!("provider `{}`", self.name);
+            let wrong = |what: String| SnapshotError(format!("{place}: {what}"));
+            let mut table = OperationTable::default();
+            let mut operations = Vec::with_capacity(self.operations.len());
+            for (number, (id, method, path, origin)) in (0u32..).zip(&self.operations) {
+                let method = Method::from_bytes(method.as_bytes())
+                    .map_err(|_| wrong(format!("`{method}` is not a method")))?;
+                table.insert(method, path, number).map_err(&wrong)?;
+                if *origin >= self.origins.len() {
+                    return Err(wrong(format!(
+                        "operation `{id}` names origin {origin}, which does not exist"
+                    )));
+                }
+                operations.push(Operation { id: Arc::from(&**id), origin: *origin });
+            }
+            let origins = self
+                .origins
+                .iter()
+                // A template is filled by each connection.
+                .map(|text| if text.contains('{') { Ok(None) } else { text.parse().map(Some) })
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|e| wrong(format!("{e}")))?;
+            if origins.is_empty() {
+                return Err(wrong("it has no origin".to_owned()));
+            }
+            let headers = self
+                .headers
+                .iter()
+                .map(|(name, value)| {
+                    let name = HeaderName::from_bytes(name.as_bytes())
+                        .map_err(|_| wrong("a header has no valid name".to_owned()))?;
+                    let value = HeaderValue::from_str(value)
+                        .map_err(|_| wrong(format!("header `{name}` has no valid value")))?;
+                    Ok((name, value))
+                })
+                .collect::<Result<Vec<_>, SnapshotError>>()?;
+            let mut tls = self.tls;
+            tls.http = self.http;
+            let mut rules = DefaultHasher::new();
+            (tls.fingerprint(), tls.http, &self.allow_private).hash(&mut rules);
+            Ok(Provider {
+                name: self.name.as_str().into(),
+                origins,
+                attach: self.attach,
+                headers,
+                operations,
+                table,
+                allow_private: self.allow_private.into(),
+                tls: Arc::new(tls),
+                deadlines: self.deadlines,
+                bounds: self.bounds,
+                encoded_slash: self.encoded_slash,
+                rules: rules.finish(),
+            })
+        }
+    }
+
+    impl RawOperationSet {
+        fn compile(&self, names: &Names<'_>, providers: &[Provider]) -> Result<OperationSet, SnapshotError> {
+            let provider = &providers[names.find(&self.provider, "an operation set")? as usize];
+            match &self.operations {
+                Members::Word(word) if word == "all" => Ok(OperationSet::All),
+                Members::Word(word) => {
+                    Err(SnapshotError(format!("an operation set is `{word}`, not `all` or numbers")))
+                }
+                Members::Numbers(numbers) => {
+                    let mut words = vec![0u64; provider.operations.len().div_ceil(64)];
+                    for &number in numbers {
+                        if number as usize >= provider.operations.len() {
+                            return Err(SnapshotError(format!(
+                                "an operation set names operation {number} of provider `{}`, which has {}",
+                                provider.name,
+                                provider.operations.len()
+                            )));
+                        }
+                        words[number as usize / 64] |= 1 << (number % 64);
+                    }
+                    Ok(OperationSet::Some(words))
+                }
+            }
+        }
+    }
+
+    fn digest(hex: &str, place: &str) -> Result<[u8; 32], SnapshotError> {
+        let wrong = || SnapshotError(format!("{place} has no HMAC of 64 hexadecimal digits"));
+        if hex.len() != 64 || !hex.is_ascii() {
+            return Err(wrong());
+        }
+        let mut digest = [0u8; 32];
+        for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+        }
+        Ok(digest)
+    }
+}

@@ -1,0 +1,284 @@
+"""Make a provider of what is declared of it, the preset it starts from and its document.
+
+What the operator says wins over the preset, and the preset over the document. Operations come from
+the document or, without one, from the preset; those written by hand are added, and replace what
+has the same method and path.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from tidegate.catalog.auth import attach_parts
+from tidegate.catalog.documents import Documents, documents_beside, read_bounded
+from tidegate.catalog.errors import ConfigError, ConfigErrors, did_you_mean, listed, shown
+from tidegate.catalog.fields import check_path, parse_call, variables_of
+from tidegate.catalog.openapi import Api, read_operations
+from tidegate.catalog.origins import origin_problem
+from tidegate.catalog.patterns import shape
+from tidegate.catalog.preset import preset_entry, preset_names
+from tidegate.catalog.schema import ProviderEntry
+from tidegate.catalog.yaml_source import Path, Source
+from tidegate.domain.attach import AttachBasic, AttachHeader, fields_of
+from tidegate.domain.declaration import Bounds, Deadlines, Provider, TlsPolicy, Variable
+from tidegate.domain.operation import Operation
+
+_PEM_BYTES_MAX = 1024**2
+
+
+def of_preset(name: str) -> Provider:
+    """A preset's provider, with nothing declared beside it."""
+    builder = _Builder(name, ProviderEntry(preset=name), Source(name, None), FilePath())
+    return builder.build(Documents(None))
+
+
+def resolve_provider(
+    name: str, entry: ProviderEntry, source: Source, folder: FilePath, documents: Documents
+) -> Provider:
+    """Make the provider.
+
+    Raises:
+        ConfigErrors: all that is wrong with it.
+    """
+    return _Builder(name, entry, source, folder).build(documents)
+
+
+@dataclass(slots=True)
+class _Builder:
+    name: str
+    declared: ProviderEntry
+    source: Source
+    folder: FilePath
+    errors: list[ConfigError] = field(default_factory=list[ConfigError])
+
+    def build(self, documents: Documents) -> Provider:
+        preset = self._preset()
+        entry = _over(self.declared, preset)
+        origins = (entry.origin,) if entry.origin else tuple(entry.origins)
+        api = self._api(entry, origins, documents) if entry.openapi else None
+        if api is not None:
+            origins = api.origins
+        operations = self._operations(entry, preset, api, origins)
+        self._check_whole(entry, origins, operations)
+        provider = Provider(
+            name=self.name,
+            title=entry.title or (api.title if api else "") or self.name,
+            origins=origins,
+            attach=tuple(part for form in entry.auth for part in attach_parts(form)),
+            operations=operations,
+            preset=entry.preset,
+            headers=tuple(entry.headers.items()),
+            hosts=tuple(entry.hosts),
+            variables=tuple(dict.fromkeys(v for origin in origins for v in variables_of(origin))),
+            allow_private=tuple(entry.allow_private),
+            http=entry.http,
+            tls=self._tls(entry),
+            deadlines=Deadlines(
+                connect_ms=entry.deadlines.connect,
+                first_byte_ms=entry.deadlines.first_byte,
+                idle_ms=entry.deadlines.idle,
+                total_ms=entry.deadlines.total,
+            ),
+            bounds=Bounds(entry.bounds.request_body, entry.bounds.response_body),
+            encoded_slash=entry.encoded_slash,
+        )
+        provider = replace(provider, variable_rules=self._rules(entry, provider.variables))
+        self._check_fields(provider)
+        if self.errors:
+            raise ConfigErrors(self.errors)
+        return provider
+
+    def _wrong(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> None:
+        whole = ("providers", self.name, *path)
+        self.errors.append(self.source.error(whole, message, hint, key=key))
+
+    def _preset(self) -> ProviderEntry | None:
+        name = self.declared.preset
+        if name is None:
+            return None
+        if name not in preset_names():
+            hint = did_you_mean(name, preset_names())
+            self._wrong(("preset",), f"there is no preset {shown(name)}", hint)
+            raise ConfigErrors(self.errors)
+        return preset_entry(name)
+
+    def _api(
+        self, entry: ProviderEntry, origins: tuple[str, ...], documents: Documents
+    ) -> Api | None:
+        name = entry.openapi or ""
+        try:
+            document, url = documents.read(name, self.folder)
+            return read_operations(
+                document,
+                origins=origins,
+                base_path=entry.base_path,
+                variables=entry.variables,
+                url=url,
+            )
+        except ConfigErrors as error:
+            self.errors += error.errors
+        except OSError as error:
+            siblings = [] if "://" in name else documents_beside(self.folder / name)
+            reason = error.strerror or str(error) or type(error).__name__
+            hint = did_you_mean(FilePath(name).name, siblings, otherwise=" ").strip()
+            self._wrong(("openapi",), f"the document cannot be read: {reason}", hint)
+        return None
+
+    def _operations(
+        self,
+        entry: ProviderEntry,
+        preset: ProviderEntry | None,
+        api: Api | None,
+        origins: tuple[str, ...],
+    ) -> tuple[Operation, ...]:
+        known = list(api.operations) if api else []
+        if preset is not None and not entry.openapi:
+            known = [_by_place(one, len(origins)) for one in _preset_operations(preset)]
+        by_hand = self._by_hand(origins)
+        replaced = {(one.method, shape(one.path)) for _, one in by_hand}
+        kept = [one for one in known if (one.method, shape(one.path)) not in replaced]
+        taken = {one.id for one in kept}
+        for path, one in by_hand:
+            if one.id in taken:
+                self._wrong(path, f"{shown(one.id)} names another operation already", key=True)
+            taken.add(one.id)
+        return (*kept, *(one for _, one in by_hand))
+
+    def _by_hand(self, origins: tuple[str, ...]) -> list[tuple[Path, Operation]]:
+        """The operations that the operator wrote, each once; a shape that comes twice is wrong."""
+        by_shape: dict[tuple[str, str], tuple[Path, Operation]] = {}
+        for key, name, text in _calls(self.declared):
+            path: Path = ("operations", key)
+            call = parse_call(text)
+            whole = (self.declared.base_path or "") + call.path
+            number = 0
+            if call.origin is not None:
+                if call.origin not in origins:
+                    known = f"there is {listed(origins)}" if origins else ""
+                    self._wrong(path, f"`{call.origin}` is no origin of this provider", known)
+                    continue
+                number = origins.index(call.origin)
+            one = Operation(name or f"{call.method} {whole}", call.method, whole, number)
+            same = by_shape.setdefault((call.method, shape(whole)), (path, one))[1]
+            if same is not one:
+                message = f"`{one.method}` {shown(one.path)} overlaps {shown(same.path)}"
+                self._wrong(path, message, "no call can tell them apart")
+        return list(by_shape.values())
+
+    def _check_whole(
+        self, entry: ProviderEntry, origins: tuple[str, ...], operations: tuple[Operation, ...]
+    ) -> None:
+        """What a provider cannot be without, and what its origins ask for."""
+        preset = f"`preset: {self.name}` has what is needed" if self.name in preset_names() else ""
+        if not origins and not entry.openapi:
+            hint = preset or "like `https://api.example.com`"
+            self._wrong((), "`origin` is missing", hint, key=True)
+        if not entry.auth:
+            self._wrong(
+                (), "`auth` is missing", preset or "`none` where nothing is asked", key=True
+            )
+        if not operations and not entry.openapi:
+            hint = preset or "list `operations`, or name a document by `openapi`"
+            self._wrong((), "the provider has no operations, so all is denied", hint, key=True)
+        if len(set(origins)) < len(origins):
+            self._wrong(("origins",), "an origin stands twice")
+        ranges = [ipaddress.ip_network(text) for text in entry.allow_private]
+        for number, text in enumerate(origins):
+            path: Path = ("origin",) if self.declared.origin else ("origins", number)
+            problem = origin_problem(text, ranges)
+            if problem:
+                self._wrong(path, *problem)
+
+    def _rules(self, entry: ProviderEntry, used: tuple[str, ...]) -> tuple[Variable, ...]:
+        for name in self.declared.variables:
+            if name not in used:
+                known = f"the origins have {listed(used)}" if used else "the origins have none"
+                message = f"no origin has a variable {shown('{' + name + '}')}"
+                self._wrong(("variables", name), message, known, key=True)
+        described = ((name, entry.variables.get(name)) for name in used)
+        return tuple(
+            Variable(name, one.pattern if one else "", one.description if one else "")
+            for name, one in described
+        )
+
+    def _tls(self, entry: ProviderEntry) -> TlsPolicy:
+        tls = entry.tls
+        return TlsPolicy(
+            ca_pem=None if tls.ca is None else self._certificates(tls.ca),
+            pins=tuple(tls.pins),
+            min_version=tls.min_version,
+            client_certificate=tls.client_certificate,
+        )
+
+    def _certificates(self, name: str) -> str | None:
+        from cryptography import x509
+
+        path: Path = ("tls", "ca")
+        try:
+            pem = read_bounded(self.folder / name, _PEM_BYTES_MAX)
+            x509.load_pem_x509_certificates(pem)
+            text = pem.decode("ascii")
+        except OSError as error:
+            self._wrong(path, f"the file cannot be read: {error.strerror or error}")
+        except ValueError:
+            self._wrong(path, "the file holds no PEM certificates")
+        else:
+            if "PRIVATE KEY" not in text:
+                return text
+            self._wrong(path, "the file holds a private key", "keep certificates alone in it")
+        return None
+
+    def _check_fields(self, provider: Provider) -> None:
+        headers = [part.name.lower() for part in provider.attach if isinstance(part, AttachHeader)]
+        basic = any(isinstance(part, AttachBasic) for part in provider.attach)
+        headers += ["authorization"] if basic else []
+        if len(set(headers)) < len(headers):
+            self._wrong(("auth",), "two credentials go into one header")
+        fixed = {name.lower() for name, _ in provider.headers} & set(headers)
+        for name in sorted(fixed):
+            self._wrong(("headers",), f"`{name}` carries the credential; it cannot be set here")
+        asked = fields_of(provider.attach)
+        if provider.tls.client_certificate and set(asked) & {"tls_certificate", "tls_key"}:
+            message = "`tls_certificate` and `tls_key` are the client certificate's fields"
+            self._wrong(("auth",), message)
+
+
+def _over(entry: ProviderEntry, preset: ProviderEntry | None) -> ProviderEntry:
+    """The operator's entry laid over the preset's."""
+    if preset is None:
+        return entry
+    said: dict[str, Any] = {name: getattr(entry, name) for name in entry.model_fields_set}
+    if said.keys() & {"origin", "origins"}:
+        said.setdefault("origin", None)
+        said.setdefault("origins", [])
+    named = {name.lower() for name in entry.headers}
+    kept = {name: value for name, value in preset.headers.items() if name.lower() not in named}
+    said["headers"] = {**kept, **entry.headers}
+    said["variables"] = {**preset.variables, **entry.variables}
+    said["base_path"] = entry.base_path
+    return preset.model_copy(update=said)
+
+
+def _preset_operations(preset: ProviderEntry) -> Iterable[Operation]:
+    origins = [preset.origin] if preset.origin else preset.origins
+    for _, name, text in _calls(preset):
+        call = parse_call(text)
+        path = check_path((preset.base_path or "") + call.path)
+        number = 0 if call.origin is None else origins.index(call.origin)
+        yield Operation(name or f"{call.method} {path}", call.method, path, number)
+
+
+def _by_place(operation: Operation, origins: int) -> Operation:
+    """An operator who names other origins names them in the preset's order, or one for all."""
+    return operation if operation.origin < origins else replace(operation, origin=0)
+
+
+def _calls(entry: ProviderEntry) -> Iterable[tuple[str | int, str, str]]:
+    """Operations by hand: where each stands, its name (may be empty) and its call."""
+    if isinstance(entry.operations, dict):
+        return ((name, name, text) for name, text in entry.operations.items())
+    return ((number, "", text) for number, text in enumerate(entry.operations))

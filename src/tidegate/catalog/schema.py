@@ -1,0 +1,413 @@
+"""The form of `tidegate.yaml`, as pydantic models: what may stand where, and what it means.
+
+The models check one file's form and nothing that needs another entry: `resolve` follows references.
+`json_schema` gives the same form to editors.
+"""
+
+from __future__ import annotations
+
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic.functional_validators import AfterValidator, model_validator
+
+from tidegate.catalog.fields import (
+    Address,
+    AddressRange,
+    BasePath,
+    Bind,
+    CallText,
+    Date,
+    Duration,
+    FieldName,
+    HeaderName,
+    Host,
+    Name,
+    NumberAsText,
+    OriginText,
+    Pattern,
+    Pin,
+    Prefix,
+    Size,
+    VariableName,
+    check_fixed_headers,
+    refuse,
+)
+from tidegate.catalog.yaml_source import Path
+
+GIBIBYTE = 1024**3
+
+
+class Entry(BaseModel):
+    """The base of all that stands in the file: unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
+    )
+
+
+class ClientEntry(Entry):
+    """A tenant: one client of the agency, or the business itself. `acme:` alone is enough."""
+
+    name: str = ""
+    """What people call the client."""
+    region: str = ""
+    """Where the client's data belongs, in your own words (`eu`)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_to_say(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class ConsumerEntry(Entry):
+    """A workload that calls through Tidegate: an app, a job, an agent."""
+
+    clients: Annotated[
+        Annotated[list[Name], Tag("list")] | Annotated[Literal["all"], Tag("all")],
+        Discriminator(lambda value: "all" if isinstance(value, str) else "list"),
+    ]
+    """The clients it may act for, or `all`."""
+
+
+class HeaderAuth(Entry):
+    """The credential in a header."""
+
+    header: HeaderName
+    """The header's name."""
+    prefix: Prefix = ""
+    """What stands before the credential, with its space (`Bearer `)."""
+    field: FieldName = "key"
+    """The field of the connection's credential that goes there."""
+
+
+class BasicHalves(Entry):
+    """User and password of HTTP Basic: each a field of the credential or a fixed text."""
+
+    username_field: FieldName | None = None
+    """The field of the credential that is the user."""
+    username: str = ""
+    """A fixed user, where the provider asks for one (`api`)."""
+    password_field: FieldName | None = None
+    """The field of the credential that is the password."""
+    password: str = ""
+    """A fixed password that is no secret (`X`); usually empty."""
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> BasicHalves:
+        if self.username_field is None and self.password_field is None:
+            refuse(
+                "neither half is a credential", "name `username_field`, `password_field` or both"
+            )
+        if self.username_field and self.username:
+            refuse("the user is named twice", "keep `username` or `username_field`")
+        if self.password_field and self.password:
+            refuse("the password is named twice", "keep `password` or `password_field`")
+        return self
+
+
+class BasicAuth(Entry):
+    """HTTP Basic, with a say in what its halves are."""
+
+    basic: BasicHalves
+    """Its two halves."""
+
+
+class QueryAuth(Entry):
+    """The credential in a query parameter."""
+
+    query: str = Field(min_length=1)
+    """The parameter's name."""
+    field: FieldName = "key"
+    """The field of the connection's credential that goes there."""
+
+
+class CookieAuth(Entry):
+    """The credential in a cookie."""
+
+    cookie: HeaderName
+    """The cookie's name."""
+    field: FieldName = "key"
+    """The field of the connection's credential that goes there."""
+
+
+AuthName = Literal["bearer", "basic", "none"]
+_AUTH_FORMS = {
+    "header": "HeaderAuth",
+    "basic": "BasicAuth",
+    "query": "QueryAuth",
+    "cookie": "CookieAuth",
+}
+
+
+def _auth_form(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "AuthName"
+    if isinstance(value, dict):
+        return next((form for key, form in _AUTH_FORMS.items() if key in value), None)
+    return type(value).__name__ if isinstance(value, Entry) else None
+
+
+AuthForm = Annotated[
+    Annotated[AuthName, Tag("AuthName")]
+    | Annotated[HeaderAuth, Tag("HeaderAuth")]
+    | Annotated[BasicAuth, Tag("BasicAuth")]
+    | Annotated[QueryAuth, Tag("QueryAuth")]
+    | Annotated[CookieAuth, Tag("CookieAuth")],
+    Discriminator(
+        _auth_form,
+        custom_error_type="auth_form",
+        custom_error_message=(
+            "auth is `bearer`, `basic`, `none`, or a mapping with `header`, `basic`, `query` "
+            "or `cookie`"
+        ),
+    ),
+]
+
+
+def _listed(value: Any) -> Any:
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
+
+
+class VariableEntry(Entry):
+    """A `{variable}` in the origin's host, which each connection fills."""
+
+    pattern: Pattern = ""
+    """A regular expression that a value must match whole; without one, one host label."""
+    description: str = ""
+    """What to enter, for the person who connects."""
+
+
+class TlsEntry(Entry):
+    """How the provider's TLS is verified. Nothing here turns verification off."""
+
+    ca: str | None = None
+    """A PEM file of certificates that replace the public roots for this provider alone."""
+    pins: list[Pin] = []
+    """Public keys, one of which the provider's chain must hold (`sha256/<base64>`)."""
+    min_version: Annotated[Literal["1.2", "1.3"], NumberAsText] = "1.2"
+    """The oldest TLS version that is accepted."""
+    client_certificate: bool = False
+    """The connection's credential has a certificate and key for mutual TLS."""
+
+
+class DeadlinesEntry(Entry):
+    """How long a call may wait."""
+
+    connect: Duration = 5_000
+    """For a connection, TLS included."""
+    first_byte: Duration = 60_000
+    """For the first byte of the answer."""
+    idle: Duration = 60_000
+    """Between two bytes of a body, either way."""
+    total: Duration = 600_000
+    """For the whole call."""
+
+
+class BoundsEntry(Entry):
+    """How much a call may carry."""
+
+    request_body: Size = 8 * GIBIBYTE
+    """Bytes of a request's body."""
+    response_body: Size = 8 * GIBIBYTE
+    """Bytes of an answer's body."""
+
+
+def _calls_form(value: Any) -> str:
+    return "list" if isinstance(value, list) else "mapping"
+
+
+class ProviderEntry(Entry):
+    """An organisation's API: a preset, a document, or operations by hand."""
+
+    preset: str | None = None
+    """The built-in declaration to start from; what stands here beside it wins."""
+    title: str = ""
+    """What people call the provider."""
+    origin: OriginText | None = None
+    """Where the API is: `https://host`, which may hold `{variables}`; it serves all operations."""
+    origins: list[OriginText] = []
+    """Several origins; the first serves operations that name no other."""
+    auth: Annotated[
+        list[AuthForm], BeforeValidator(_listed, json_schema_input_type=AuthForm | list[AuthForm])
+    ] = []
+    """Where the credential goes on a call; a list where the provider wants several."""
+    openapi: str | None = None
+    """An OpenAPI 3.0, 3.1 or Swagger 2 document: a file beside this one, or an https URL."""
+    operations: Annotated[
+        Annotated[list[CallText], Tag("list")] | Annotated[dict[str, CallText], Tag("mapping")],
+        Discriminator(_calls_form),
+    ] = []
+    """Operations by hand: `METHOD /path`, in a list or by name."""
+    base_path: BasePath | None = None
+    """What stands before every path; replaces the document's own base path."""
+    headers: Annotated[dict[str, str], AfterValidator(check_fixed_headers)] = {}
+    """Headers sent where the consumer sends none of that name (version pins)."""
+    hosts: list[Host] = []
+    """Host names by which consumers may address the provider, without its path prefix."""
+    variables: dict[VariableName, VariableEntry] = {}
+    """What the `{variables}` of the origins may be."""
+    allow_private: list[AddressRange] = []
+    """Private address ranges that the provider may resolve to. A weakening."""
+    http: Annotated[Literal["auto", "1.1", "2"], NumberAsText] = "auto"
+    """The HTTP version towards the provider."""
+    tls: TlsEntry = TlsEntry()
+    """How its TLS is verified."""
+    deadlines: DeadlinesEntry = DeadlinesEntry()
+    """How long its calls may wait."""
+    bounds: BoundsEntry = BoundsEntry()
+    """How much its calls may carry."""
+    encoded_slash: bool = False
+    """Let `%2F` stand inside a path parameter. A weakening."""
+
+    @model_validator(mode="after")
+    def _origin_once(self) -> ProviderEntry:
+        if self.origin and self.origins:
+            refuse("the origin is named twice", "keep `origin` or `origins`")
+        return self
+
+
+class GrantEntry(Entry):
+    """This consumer may call these operations of this provider for these clients."""
+
+    name: Name | None = None
+    """How decisions and problems call this grant; its place in the file where absent."""
+    consumer: Name
+    """Who may call."""
+    provider: Name
+    """Whose operations."""
+    operations: list[str] = Field(min_length=1)
+    """Operation ids or `METHOD /path`, either with `*` for any text."""
+    clients: list[Name] = []
+    """For which of the consumer's clients; all of them where absent."""
+    mode: Literal["enforce", "report"] = "enforce"
+    """`report` lets calls that no grant covers through and records them."""
+    enforce_from: Date | None = None
+    """The day from which a `report` grant enforces."""
+
+    @model_validator(mode="after")
+    def _date_for_report(self) -> GrantEntry:
+        if self.enforce_from is not None and self.mode != "report":
+            refuse("`enforce_from` is for a grant in mode `report`; this one enforces already")
+        return self
+
+
+class DenyEntry(Entry):
+    """A denial that wins over every grant."""
+
+    name: Name | None = None
+    """How decisions and problems call this denial; its place in the file where absent."""
+    provider: Name
+    """Whose operations."""
+    operations: list[str] = Field(min_length=1)
+    """Operation ids or `METHOD /path`, either with `*` for any text."""
+    reason: str = Field(min_length=1)
+    """Why, for the person whose call is refused."""
+    consumers: list[Name] = []
+    """Whom it binds; everyone where absent."""
+    clients: list[Name] = []
+    """For which clients; all of them where absent."""
+
+
+class ListenTlsEntry(Entry):
+    """The gateway's own certificate."""
+
+    certificate: str = Field(min_length=1)
+    """A PEM file with the certificate and its chain."""
+    key: str = Field(min_length=1)
+    """A PEM file with the key, readable by the gateway alone."""
+    client_ca: str | None = None
+    """A PEM file of authorities; consumers must then show a certificate of theirs."""
+
+
+class ListenEntry(Entry):
+    """One address the gateway listens on."""
+
+    bind: Bind
+    """`address:port`."""
+    tls: ListenTlsEntry | None = None
+    """With it, TLS; without it, plain HTTP for consumers on this machine."""
+
+
+class ResolverEntry(Entry):
+    """How names of providers are resolved."""
+
+    servers: list[Address] = []
+    """Addresses of name servers; those of the machine where absent."""
+    hosts: dict[Host, list[Address]] = {}
+    """Names with fixed addresses, checked like any others."""
+    timeout: Duration = 2_000
+    """For an answer."""
+
+
+class GatewayEntry(Entry):
+    """How `tidegate up` runs on this machine; no part of a revision."""
+
+    listen: list[ListenEntry] = Field(default=[ListenEntry(bind="127.0.0.1:8080")], min_length=1)
+    """Where consumers call."""
+    workers: int | None = Field(default=None, ge=1, le=256)
+    """Engine threads; one for each core where absent."""
+    connections_max: int = Field(default=20_000, ge=1, le=1_000_000)
+    """Consumer connections at once."""
+    head_timeout: Duration = 10_000
+    """For a request's head."""
+    idle_timeout: Duration = 75_000
+    """For a connection without a request."""
+    body_idle_timeout: Duration = 30_000
+    """Between two bytes of a request's body."""
+    spool_max: Size = 4 * GIBIBYTE
+    """Disk that unstored records may take."""
+    resolver: ResolverEntry = ResolverEntry()
+    """How names are resolved."""
+
+
+class File(Entry):
+    """What Tidegate is told: who may call what, for whom, and how."""
+
+    version: Literal[1]
+    """The version of this file's form."""
+    include: list[str] = []
+    """Further files of this form, below this one's folder: paths or patterns (`teams/*.yaml`)."""
+    clients: dict[Name, ClientEntry] = {}
+    """The tenants, by name."""
+    consumers: dict[Name, ConsumerEntry] = {}
+    """The workloads that call, by name."""
+    providers: dict[Name, ProviderEntry] = {}
+    """The APIs they may call, by the name that begins a call's path."""
+    grants: list[GrantEntry] = []
+    """Who may call what."""
+    deny: list[DenyEntry] = []
+    """What nobody may call, whatever a grant says."""
+    gateway: GatewayEntry = GatewayEntry()
+    """How `tidegate up` runs; in the first file only."""
+
+
+def json_schema() -> dict[str, Any]:
+    """The form as JSON Schema 2020-12, for editors."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {**dialect, **File.model_json_schema(mode="validation"), "title": "tidegate.yaml"}
+
+
+def keys_known_at(path: Path) -> tuple[str, ...]:
+    """The keys that may stand in the mapping at a path of a validation error."""
+    form: Any = File
+    for part in path:
+        form = _inner_form(form, part)
+    return tuple(form.model_fields) if isinstance(form, type) and issubclass(form, Entry) else ()
+
+
+def _inner_form(form: Any, part: str | int) -> Any:
+    """Step from a form to that of one of its parts, as pydantic's paths go."""
+    if get_origin(form) is Annotated:
+        tagged = [tag.tag for tag in form.__metadata__ if isinstance(tag, Tag)]
+        bare = get_args(form)[0]
+        return bare if tagged == [part] else _inner_form(bare, part)
+    if isinstance(form, type) and issubclass(form, Entry):
+        field = form.model_fields.get(str(part))
+        return field.annotation if field else None
+    arguments = get_args(form)
+    if get_origin(form) in {Union, UnionType}:
+        inner = (_inner_form(argument, part) for argument in arguments)
+        return next((found for found in inner if found is not None), None)
+    return arguments[-1] if get_origin(form) in {dict, list} else None

@@ -1,0 +1,107 @@
+"""How `tidegate up` runs on this machine: listeners, limits, resolver.
+
+Settings stand under `gateway` in the first file but are no part of the declaration: a revision is
+the same on every machine, a listener's address and key are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidegate.catalog.errors import ConfigError, ConfigErrors
+from tidegate.catalog.files import DeclaredFile, read_files
+from tidegate.catalog.schema import GatewayEntry, ListenEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One address. `certificate` and `key` are PEM files; both or none."""
+
+    name: str
+    bind: str
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """How names are resolved; no servers means the machine's own."""
+
+    servers: tuple[str, ...] = ()
+    hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    timeout_ms: int = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the engine starts with. `workers` None: one for each core."""
+
+    listeners: tuple[Listener, ...]
+    workers: int | None
+    connections_max: int
+    head_timeout_ms: int
+    idle_timeout_ms: int
+    body_idle_timeout_ms: int
+    spool_bytes_max: int
+    resolver: Resolver
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the `gateway` section of `tidegate.yaml`, or of the one in a folder.
+
+    Raises:
+        ConfigErrors: the file or the section is wrong, or a file it names is not there.
+    """
+    files, errors = read_files(path)
+    if not files:
+        raise ConfigErrors(errors)
+    first = files[0]
+    errors = [error for error in errors if error.file == first.source.file]
+    entry = first.entries.gateway
+    errors += _missing_files(first, entry)
+    if errors:
+        raise ConfigErrors(errors)
+    return Settings(
+        listeners=tuple(
+            _listener(number, one, first.folder) for number, one in enumerate(entry.listen)
+        ),
+        workers=entry.workers,
+        connections_max=entry.connections_max,
+        head_timeout_ms=entry.head_timeout,
+        idle_timeout_ms=entry.idle_timeout,
+        body_idle_timeout_ms=entry.body_idle_timeout,
+        spool_bytes_max=entry.spool_max,
+        resolver=Resolver(
+            servers=tuple(entry.resolver.servers),
+            hosts=tuple((name, tuple(known)) for name, known in entry.resolver.hosts.items()),
+            timeout_ms=entry.resolver.timeout,
+        ),
+    )
+
+
+def _listener(number: int, entry: ListenEntry, folder: Path) -> Listener:
+    if entry.tls is None:
+        return Listener(f"http-{number}", entry.bind)
+    return Listener(
+        f"https-{number}",
+        entry.bind,
+        certificate=folder / entry.tls.certificate,
+        key=folder / entry.tls.key,
+        client_ca=folder / entry.tls.client_ca if entry.tls.client_ca else None,
+    )
+
+
+def _missing_files(first: DeclaredFile, entry: GatewayEntry) -> list[ConfigError]:
+    named = [
+        (("gateway", "listen", number, "tls", key), name)
+        for number, listen in enumerate(entry.listen)
+        if listen.tls is not None
+        for key, name in listen.tls.model_dump(exclude_none=True).items()
+    ]
+    return [
+        first.source.error(path, "this file is not there or cannot be read")
+        for path, name in named
+        if not (first.folder / name).is_file()
+    ]

@@ -1,0 +1,64 @@
+"""Name what a declaration lets through that Tidegate would otherwise refuse.
+
+A weakening is allowed, never silent: `check` and `up` show each of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tidegate.domain.declaration import Declaration, Grant, Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Weakness:
+    """Where a declaration is weaker than it could be, and in what."""
+
+    where: str
+    what: str
+
+
+def weaknesses(declaration: Declaration) -> list[Weakness]:
+    """All weakenings, in the declaration's order."""
+    return [
+        *(weakness for provider in declaration.providers for weakness in _of_provider(provider)),
+        *(weakness for grant in declaration.grants for weakness in _of_grant(grant)),
+    ]
+
+
+def _of_provider(provider: Provider) -> Iterator[Weakness]:
+    where = f"providers.{provider.name}"
+    if provider.allow_private:
+        ranges = ", ".join(provider.allow_private)
+        yield Weakness(
+            f"{where}.allow_private",
+            f"calls may go to private addresses ({ranges}); what listens there is in reach",
+        )
+    if any(origin.startswith("http://") for origin in provider.origins):
+        yield Weakness(
+            f"{where}.origins",
+            "calls and the credential travel without TLS; whoever is on the path can read them",
+        )
+    if provider.encoded_slash:
+        yield Weakness(
+            f"{where}.encoded_slash",
+            "`%2F` may stand in a path; a provider that decodes it early sees another path than "
+            "the one that was decided",
+        )
+
+
+def _of_grant(grant: Grant) -> Iterator[Weakness]:
+    if grant.mode == "report":
+        until = f"until {grant.enforce_from:%Y-%m-%d}" if grant.enforce_from else "with no end date"
+        yield Weakness(
+            grant.name,
+            f"calls of `{grant.consumer}` to `{grant.provider}` that no grant covers are let "
+            f"through and recorded, {until}",
+        )
+    if any(not pattern.strip("* ") for pattern in grant.operations):
+        yield Weakness(
+            grant.name,
+            f"`{grant.consumer}` may call every operation of `{grant.provider}`, also those that "
+            "the provider adds later",
+        )

@@ -1,0 +1,22 @@
+"""Make access tokens and connections, and lease what is sealed to the engine.
+
+What a person gives is judged here, before the vault seals it: a credential fits its provider or is
+refused with a sentence that says why, and never what it was.
+"""
+
+from __future__ import annotations
+
+from tidegate.credentials.connections import Connections
+from tidegate.credentials.errors import CredentialRefused
+from tidegate.credentials.leases import Leases, LeaseTaker, Renewal
+from tidegate.credentials.tokens import AccessTokens, check_format
+
+__all__ = [
+    "AccessTokens",
+    "Connections",
+    "CredentialRefused",
+    "LeaseTaker",
+    "Leases",
+    "Renewal",
+    "check_format",
+]

@@ -1,0 +1,147 @@
+"""Judge a credential's fields by where they will stand on a call.
+
+A line break in a header field would be a second header field, so nothing that cannot stand in its
+place is ever sealed. Messages name the field and what is wrong with it, never a part of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from tidegate.catalog.errors import listed
+from tidegate.credentials.errors import CredentialRefused
+from tidegate.credentials.tokens import check_format
+from tidegate.domain.attach import AttachBasic, AttachCookie, AttachHeader, AttachPart, fields_of
+from tidegate.domain.declaration import Provider
+from tidegate.domain.secret import Secret
+
+CERTIFICATE_FIELD: Final = "tls_certificate"
+KEY_FIELD: Final = "tls_key"
+
+FIELD_BYTES_MAX: Final = 8 * 1024
+"""How long a field may be; servers refuse header fields that are much shorter."""
+
+PEM_BYTES_MAX: Final = 64 * 1024
+"""How long a certificate chain or a key may be."""
+
+_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
+_VISIBLE: Final = re.compile(rb"[\x20-\x7e]*")
+_COOKIE_VALUE: Final = re.compile(rb"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*")  # RFC 6265 §4.1
+
+
+def wanted_fields(provider: Provider) -> tuple[str, ...]:
+    """Name the fields that a connection to this provider holds."""
+    tls = (CERTIFICATE_FIELD, KEY_FIELD) if provider.tls.client_certificate else ()
+    return (*fields_of(provider.attach), *tls)
+
+
+def scheme_of(provider: Provider) -> str:
+    """Name how the credential is shown to the provider: `header`, `basic` or `query+mtls`."""
+    kinds = dict.fromkeys(part.kind for part in provider.attach)
+    return "+".join([*kinds, *(["mtls"] if provider.tls.client_certificate else [])]) or "none"
+
+
+def require_fitting(provider: Provider, fields: Mapping[str, Secret]) -> None:
+    """Refuse fields that are missing, not wanted, or cannot stand where they belong.
+
+    Raises:
+        CredentialRefused: with the first thing that is wrong.
+    """
+    wanted = wanted_fields(provider)
+    missing = [name for name in wanted if name not in fields]
+    if missing:
+        raise CredentialRefused(
+            f"Provider `{provider.name}` also needs the field {listed(missing)}."
+        )
+    # Not repeated: a secret in the wrong place looks like a field's name.
+    if len(fields) > len(wanted):
+        raise CredentialRefused(
+            f"Provider `{provider.name}` has no use for {len(fields) - len(wanted)} of the fields; "
+            f"it needs {listed(wanted) or 'none'}."
+        )
+    for part in provider.attach:
+        for name in fields_of((part,)):
+            for wrong in _wrong_with(part, name, fields[name].reveal()):
+                raise CredentialRefused(f"The field `{name}` {wrong}.")
+    if provider.tls.client_certificate:
+        _require_key_pair(fields[CERTIFICATE_FIELD].reveal(), fields[KEY_FIELD].reveal())
+
+
+def _wrong_with(part: AttachPart, name: str, value: bytes) -> Iterator[str]:
+    if not value:
+        yield "is empty"
+    if len(value) > FIELD_BYTES_MAX:
+        yield f"is longer than {FIELD_BYTES_MAX} bytes"
+    if b"\r" in value or b"\n" in value:
+        yield "holds a line break; give the secret alone, on one line"
+    if _CONTROL.search(value):
+        yield "holds a control character; copy the secret again"
+    if value != value.strip():
+        yield "begins or ends with a space"
+    if check_format(value.decode("ascii", "replace")):
+        yield "is an access token of Tidegate; what belongs here is the provider's own secret"
+    yield from _wrong_in_place(part, name, value)
+
+
+def _wrong_in_place(part: AttachPart, name: str, value: bytes) -> Iterator[str]:
+    match part:
+        case AttachHeader(prefix=prefix):
+            if not _VISIBLE.fullmatch(value):
+                yield "holds a character that cannot stand in a header field"
+            if prefix and value.lower().startswith(prefix.lower().encode()):
+                yield f"begins with `{prefix.strip()}`, which Tidegate puts before it; leave it out"
+        case AttachBasic(username_field=username_field):
+            if name == username_field and b":" in value:
+                yield "holds `:`, which ends the user name in HTTP Basic"
+        case AttachCookie():
+            if not _COOKIE_VALUE.fullmatch(value):
+                yield "holds a character that cannot stand in a cookie"
+        case _:
+            pass
+    if not _is_utf8(value):
+        yield "is no text in UTF-8"
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _require_key_pair(certificate_pem: bytes, key_pem: bytes) -> None:
+    if max(len(certificate_pem), len(key_pem)) > PEM_BYTES_MAX:
+        raise CredentialRefused(f"A certificate or key is longer than {PEM_BYTES_MAX} bytes.")
+    # The parsers' own words are left out: they may quote what they read.
+    try:
+        chain = x509.load_pem_x509_certificates(certificate_pem)
+    except ValueError:
+        raise CredentialRefused(
+            f"The field `{CERTIFICATE_FIELD}` is no certificate in PEM (`-----BEGIN CERTIFICATE`)."
+        ) from None
+    try:
+        key = load_pem_private_key(key_pem, password=None)
+    except TypeError:
+        raise CredentialRefused(
+            f"The field `{KEY_FIELD}` is protected by a passphrase; the vault seals it, so take "
+            "that off first (`openssl pkey`)."
+        ) from None
+    except ValueError:
+        raise CredentialRefused(
+            f"The field `{KEY_FIELD}` is no private key in PEM (`-----BEGIN PRIVATE KEY`)."
+        ) from None
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if chain[0].public_key().public_bytes(*form) != key.public_key().public_bytes(*form):
+        raise CredentialRefused(
+            f"The first certificate in `{CERTIFICATE_FIELD}` is not that of `{KEY_FIELD}`."
+        )

@@ -1,0 +1,33 @@
+"""The typed door to the native engine, and the only package that imports it.
+
+`Engine` is what runs the wire path: it is given snapshots (`publish`) and secrets (`lease`), hands
+back what happened (`events`) and calls out on Tidegate's own behalf (`fetch`). `TidegateTransport`
+puts that last one under httpx. `explain` decides a call on a snapshot without making it.
+"""
+
+from tidegate.engine.config import EngineConfig, Listener, ListenerTls, Resolver
+from tidegate.engine.engine import Engine, EventBatch, Stats, classify_address, version
+from tidegate.engine.errors import EngineError, FetchError
+from tidegate.engine.explain import ExplainRequest, ExplainStep, Explanation, explain
+from tidegate.engine.fetch import Fetched, FetchOptions, TidegateTransport
+
+__all__ = [
+    "Engine",
+    "EngineConfig",
+    "EngineError",
+    "EventBatch",
+    "ExplainRequest",
+    "ExplainStep",
+    "Explanation",
+    "FetchError",
+    "FetchOptions",
+    "Fetched",
+    "Listener",
+    "ListenerTls",
+    "Resolver",
+    "Stats",
+    "TidegateTransport",
+    "classify_address",
+    "explain",
+    "version",
+]

@@ -1,0 +1,81 @@
+"""What an engine starts from; docs/reference/engine.md tells the JSON that it becomes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tidegate.domain.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerTls:
+    """The certificate that a listener shows, and the authority that its consumers must have."""
+
+    certificate_pem: str
+    key_pem: Secret
+    client_ca_pem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """One place to listen. Without `tls` it speaks HTTP/1.1 and h2c; port 0 takes a free one."""
+
+    name: str
+    bind: str
+    tls: ListenerTls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """Who resolves names. No `servers` means the system's; `hosts` come before DNS."""
+
+    servers: tuple[str, ...] = ()
+    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    timeout_ms: int = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """How the engine runs. What it decides comes later, by `Engine.publish`."""
+
+    spool: Path
+    listeners: tuple[Listener, ...] = ()
+    workers: int = 2
+    spool_bytes_max: int = 4 * 1024**3
+    head_timeout_ms: int = 10_000
+    idle_timeout_ms: int = 75_000
+    body_idle_timeout_ms: int = 30_000
+    connections_max: int = 20_000
+    record: bool = True
+    resolver: Resolver = Resolver()
+
+    def to_json(self) -> str:
+        """Write what the native engine reads. It holds the listeners' keys: it is never logged."""
+        return json.dumps(
+            {
+                "listeners": [_listener(listener) for listener in self.listeners],
+                "workers": self.workers,
+                "spool": str(self.spool),
+                "spool_bytes_max": self.spool_bytes_max,
+                "head_timeout_ms": self.head_timeout_ms,
+                "idle_timeout_ms": self.idle_timeout_ms,
+                "body_idle_timeout_ms": self.body_idle_timeout_ms,
+                "connections_max": self.connections_max,
+                "record": self.record,
+                "resolver": asdict(self.resolver),
+            }
+        )
+
+
+def _listener(listener: Listener) -> dict[str, object]:
+    written: dict[str, object] = {"name": listener.name, "bind": listener.bind}
+    if listener.tls is not None:
+        written["tls"] = {
+            "certificate_pem": listener.tls.certificate_pem,
+            "key_pem": listener.tls.key_pem.reveal().decode(),
+            "client_ca_pem": listener.tls.client_ca_pem,
+        }
+    return written

@@ -1,0 +1,170 @@
+"""`Engine`: the native engine with domain types in and out, and its errors as ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Final, Self
+
+from tidegate.domain.call import Gap
+from tidegate.domain.secret import Secret
+from tidegate.engine import _wire
+from tidegate.engine.config import EngineConfig
+from tidegate.engine.errors import EngineError, FetchError
+from tidegate.engine.fetch import Fetched, FetchOptions
+
+_MS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Events as they were spooled, one JSON line each, and the cursor that acknowledges them."""
+
+    cursor: int
+    lines: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The engine's counters."""
+
+    calls: int
+    in_flight: int
+    connections: int
+    spool_bytes: int
+    events_lost: int
+    revision: int
+
+
+class Engine:
+    """One running engine: listeners, workers, spool.
+
+    Threads may share it. As a context manager it shuts down on the way out, without grace when an
+    error is what ends the block.
+    """
+
+    def __init__(self, config: EngineConfig, token_key: Secret) -> None:
+        """Start; listens at once, and answers `not_ready` until a first snapshot is published.
+
+        Raises:
+            EngineError: an address cannot be bound, the spool cannot be written …
+        """
+        with _refusals():
+            self._native = _wire.Engine(config.to_json(), token_key.reveal())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.shutdown(grace_s=5.0 if kind is None else 0.0)
+
+    def addresses(self) -> dict[str, str]:
+        """Say where each listener, by its name, really listens (`ip:port`)."""
+        return dict(self._native.addresses())
+
+    def publish(self, snapshot: bytes) -> int:
+        """Swap in a snapshot and return its revision.
+
+        Raises:
+            EngineError: the snapshot is wrong; the one before stays in force.
+        """
+        with _refusals():
+            return self._native.publish(snapshot)
+
+    def lease(
+        self,
+        connection: str,
+        version: int,
+        origins: Sequence[str],
+        fields: Mapping[str, Secret],
+        until: datetime,
+    ) -> None:
+        """Give a connection's secret to the engine, for these origins and until this moment."""
+        revealed = {name: secret.reveal() for name, secret in fields.items()}
+        with _refusals():
+            self._native.lease(connection, version, list(origins), revealed, until.timestamp())
+
+    def release(self, connection: str) -> None:
+        """Take a lease back; the engine wipes it. One that is not there is no error."""
+        self._native.release(connection)
+
+    def events(self, max_events: int, timeout_s: float) -> EventBatch:
+        """Wait for what happened; the batch is empty when nothing did within the time."""
+        cursor, lines = self._native.events(max_events, int(timeout_s * _MS))
+        return EventBatch(cursor, tuple(lines))
+
+    def acknowledge(self, cursor: int) -> None:
+        """Let the spool forget what came before `cursor`, because it is stored."""
+        self._native.acknowledge(cursor)
+
+    def gaps(self) -> list[Gap]:
+        """Take over the gaps that were found at the start; a second call has none."""
+        noticed_ms = int(time.time() * _MS)
+        return [Gap(noticed_ms, after, most, reason) for after, most, reason in self._native.gaps()]
+
+    def fetch(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        options: FetchOptions | None = None,
+    ) -> Fetched:
+        """Call out on Tidegate's own behalf.
+
+        Raises:
+            FetchError: with the problem that a consumer would be told.
+        """
+        options = options or FetchOptions()
+        try:
+            status, answered, content = self._native.fetch(
+                method, url, list(headers), body, options.to_json()
+            )
+        except _wire.FetchError as error:
+            code, detail = error.args
+            raise FetchError(code, detail) from None
+        return Fetched(status, tuple(answered), content)
+
+    def stats(self) -> Stats:
+        """Read the counters."""
+        counters = self._native.stats()
+        return Stats(**{name: counters[name] for name in Stats.__slots__})
+
+    def set_ready(self, *, ready: bool) -> None:
+        """Say on `/-/ready` whether calls should come here."""
+        self._native.set_ready(ready)
+
+    def shutdown(self, grace_s: float) -> bool:
+        """Stop: finish the calls that are under way within the grace, flush the spool.
+
+        Events can be read and acknowledged afterwards. False when calls were cut off.
+        """
+        return self._native.shutdown(int(grace_s * _MS))
+
+
+def version() -> str:
+    """Name the native module's version."""
+    return _wire.version()
+
+
+def classify_address(address: str) -> str:
+    """Name the class that the dialler puts an address in, such as `private` or `loopback`."""
+    with _refusals():
+        return _wire.classify_address(address)
+
+
+@contextmanager
+def _refusals() -> Generator[None]:
+    try:
+        yield
+    except _wire.EngineError as error:
+        raise EngineError(str(error)) from None

@@ -1,0 +1,169 @@
+"""Carry events from the engine's spool to the store, on a thread of its own.
+
+An event is acknowledged, and so leaves the spool, only after the store has it. While the store is
+slow, locked or gone, the events wait in the spool on disk and the drain tries again: calls go on
+meanwhile. A batch that was stored but not acknowledged comes again after a crash; the store knows
+calls by their id.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from tidegate.domain.call import CallRecord
+from tidegate.engine import Engine
+from tidegate.events.reading import UnreadableEventError, read_event
+from tidegate.store import Store, StoreError
+
+BATCH_MAX: Final = 2_000
+WAIT_S: Final = 0.2
+"""How long to wait for a first event; also how soon a stop is noticed."""
+
+BACKOFF_FIRST_S: Final = 0.1
+BACKOFF_MAX_S: Final = 2.0
+TOUCH_EVERY_S: Final = 5.0
+"""How often the last use of access tokens is written, at most."""
+
+NICENESS: Final = 15
+"""Weight 36 beside the engine's 1,024: on a busy core the drain gets about 3 % of the time."""
+
+_GIVING_UP_S: Final = 6.0
+"""How long a statement under way may take to return: the store waits 4 s for a lock."""
+
+_MS: Final = 1_000
+_log = structlog.stdlib.get_logger("tidegate.events")
+
+
+class Drain:
+    """Moves events until it is finished. One engine has one drain."""
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self._engine = engine
+        self._store = store
+        self._last_used: dict[str, datetime] = {}
+        self._touched_at = time.monotonic()
+        self._waiting_since: float | None = None
+        self._ending = threading.Event()
+        self._giving_up = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tidegate-drain", daemon=True)
+
+    def start(self) -> None:
+        """Begin on a thread of its own."""
+        self._thread.start()
+
+    def finish(self, within_s: float) -> bool:
+        """Store what is left and end. To be called when the engine makes no more events.
+
+        False when the store did not take everything in time: the rest stays in the spool, from
+        which the next start takes it.
+        """
+        self._ending.set()
+        self._thread.join(within_s)
+        if not self._thread.is_alive():
+            return True
+        self._giving_up.set()
+        self._thread.join(_GIVING_UP_S)
+        return False
+
+    def _run(self) -> None:
+        _yield_to_the_wire()
+        self._record_gaps()
+        while not self._giving_up.is_set():
+            # Read first: what came before the end was asked for is in the batch after it.
+            ending = self._ending.is_set()
+            batch = self._engine.events(BATCH_MAX, 0.0 if ending else WAIT_S)
+            if batch.lines and self._stored(tuple(_readable(batch.lines))):
+                self._engine.acknowledge(batch.cursor)
+            self._touch_tokens(at_once=ending)
+            if ending and not batch.lines:
+                return
+
+    def _record_gaps(self) -> None:
+        """Put on record what an engine before this one lost, so that nothing is missing unseen."""
+        for gap in self._engine.gaps():
+            _log.warning(
+                "events_missing",
+                after=datetime.fromtimestamp(gap.after_ms / _MS, UTC).isoformat(),
+                at_most=gap.events_max,
+                reason=gap.reason,
+            )
+            self._until_taken(lambda gap=gap: self._store.calls.add_gap(gap))
+
+    def _stored(self, records: Sequence[CallRecord]) -> bool:
+        taken = self._until_taken(lambda: self._store.calls.add(records))
+        if taken:
+            for record in records:
+                self._note_use(record)
+        return taken
+
+    def _until_taken(self, write: Callable[[], object]) -> bool:
+        """Write, again and again with growing pauses; False only when it is time to give up."""
+        pause_s = BACKOFF_FIRST_S
+        while True:
+            try:
+                write()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the spool keeps the events
+                self._tell_waiting(error)
+            else:
+                self._tell_flowing()
+                return True
+            if self._giving_up.wait(BACKOFF_FIRST_S if self._ending.is_set() else pause_s):
+                return False
+            pause_s = min(pause_s * 2, BACKOFF_MAX_S)
+
+    def _tell_waiting(self, error: Exception) -> None:
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+            # Only the store's own errors are known to hold nothing of a call.
+            reason = str(error) if isinstance(error, StoreError) else type(error).__name__
+            _log.warning("records_wait_in_spool", reason=reason)
+
+    def _tell_flowing(self) -> None:
+        if self._waiting_since is not None:
+            waited_s = round(time.monotonic() - self._waiting_since, 1)
+            self._waiting_since = None
+            _log.info("records_flow_again", waited_s=waited_s)
+
+    def _note_use(self, record: CallRecord) -> None:
+        if record.token is not None:
+            at = datetime.fromtimestamp(record.at_ms / _MS, UTC)
+            self._last_used[record.token] = max(at, self._last_used.get(record.token, at))
+
+    def _touch_tokens(self, *, at_once: bool) -> None:
+        now = time.monotonic()
+        if not self._last_used or (now - self._touched_at < TOUCH_EVERY_S and not at_once):
+            return
+        self._touched_at = now
+        try:
+            self._store.tokens.touch(self._last_used)
+        except StoreError:
+            return  # The next time will do: it is a note for people, and nothing depends on it.
+        self._last_used.clear()
+
+
+def _readable(lines: Sequence[bytes]) -> Iterator[CallRecord]:
+    for line in lines:
+        try:
+            yield read_event(line)
+        except UnreadableEventError as error:
+            # Kept back it would stop all that come after it, and time does not mend it.
+            _log.error("event_unreadable", reason=str(error), length=len(line))
+
+
+def _yield_to_the_wire() -> None:
+    """Make this thread the last to run where cores are short.
+
+    The spool exists so that recording can wait and calls need not: on a saturated machine the drain
+    falls behind, and catches up afterwards. Linux keeps niceness by thread; elsewhere it would slow
+    the whole process down, so there it is left alone.
+    """
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

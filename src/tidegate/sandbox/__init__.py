@@ -1,0 +1,49 @@
+"""A provider made from an OpenAPI document: for demos, our tests and users' own.
+
+`server` runs it, `authority` gives it TLS, `provider` answers a request by the `contract` that was
+read from a document (`generate` fills what it leaves open), `credential` judges who calls,
+`misbehaviour` bends the answer, `received` remembers what came.
+"""
+
+from tidegate.sandbox.authority import Authority, ServerCertificate
+from tidegate.sandbox.contract import (
+    Contract,
+    contract_from_document,
+    contract_from_operations,
+)
+from tidegate.sandbox.misbehaviour import (
+    Big,
+    Cut,
+    Echo,
+    Fail,
+    Misbehaviour,
+    Redirect,
+    Slow,
+    Sse,
+    Trickle,
+)
+from tidegate.sandbox.received import Ledger, Received
+from tidegate.sandbox.serve import contract_of, serve
+from tidegate.sandbox.server import Sandbox
+
+__all__ = [
+    "Authority",
+    "Big",
+    "Contract",
+    "Cut",
+    "Echo",
+    "Fail",
+    "Ledger",
+    "Misbehaviour",
+    "Received",
+    "Redirect",
+    "Sandbox",
+    "ServerCertificate",
+    "Slow",
+    "Sse",
+    "Trickle",
+    "contract_from_document",
+    "contract_from_operations",
+    "contract_of",
+    "serve",
+]

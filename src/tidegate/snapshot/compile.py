@@ -1,0 +1,197 @@
+"""Write the snapshot: docs/reference/snapshot.md is its contract.
+
+The same inputs give the same bytes, so that a snapshot can be compared, and kept as a golden file.
+References that lead nowhere are left out here, because the engine refuses a snapshot that has one:
+a token of a consumer that is no longer declared, or a connection of a provider that has moved, must
+not keep everyone else's revision from coming into force.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime, time
+from typing import Any, Final
+
+from tidegate.catalog.patterns import OperationTable
+from tidegate.domain.attach import AttachPart
+from tidegate.domain.connection import AccessToken, Connection
+from tidegate.domain.declaration import Declaration, Denial, Grant, Provider
+from tidegate.snapshot.binding import is_bound
+
+FORMAT: Final = 1
+
+_Json = dict[str, Any]
+
+
+def compile_snapshot(
+    declaration: Declaration,
+    revision: int,
+    tokens: Iterable[AccessToken],
+    connections: Iterable[Connection],
+    *,
+    now: datetime | None = None,
+) -> bytes:
+    """Compile one snapshot.
+
+    Args:
+        declaration: What the revision declares.
+        revision: Its number.
+        tokens: Every access token on record; those that are revoked or expired are left out.
+        connections: Every connection on record; those that no longer fit are left out.
+        now: The moment by which tokens expire; the present where none is given.
+    """
+    now = now or datetime.now(UTC)
+    sets = _OperationSets(declaration.providers)
+    snapshot: _Json = {
+        "format": FORMAT,
+        "revision": revision,
+        "clients": [client.name for client in declaration.clients],
+        "consumers": [{"name": c.name, "clients": c.clients} for c in declaration.consumers],
+        "tokens": _tokens(declaration, tokens, now),
+        "providers": [_provider(provider) for provider in declaration.providers],
+        # Grants and denials fill the sets, so that these are written after them.
+        "grants": [_grant(grant, sets) for grant in declaration.grants],
+        "denials": [_denial(denial, sets) for denial in declaration.denials],
+        "operation_sets": sets.written,
+        "connections": _connections(declaration, connections),
+    }
+    return json.dumps(snapshot, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class _OperationSets:
+    """The sets of operations that grants and denials name, each written once.
+
+    A thousand grants of one shape share one set, in the snapshot as in the engine.
+    """
+
+    def __init__(self, providers: Sequence[Provider]) -> None:
+        self.written: list[_Json] = []
+        self._operations = {provider.name: provider.operations for provider in providers}
+        self._tables: dict[str, OperationTable] = {}
+        self._by_patterns: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._by_members: dict[tuple[str, frozenset[int]], int] = {}
+
+    def number(self, provider: str, patterns: tuple[str, ...]) -> int:
+        """Say under which number the set of these patterns stands, writing it when it is new."""
+        known = self._by_patterns.get((provider, patterns))
+        if known is None:
+            known = self._by_patterns[provider, patterns] = self._intern(provider, patterns)
+        return known
+
+    def _intern(self, provider: str, patterns: tuple[str, ...]) -> int:
+        table = self._table(provider)
+        members = frozenset(number for pattern in patterns for number in table.matching(pattern))
+        known = self._by_members.get((provider, members))
+        if known is None:
+            known = self._by_members[provider, members] = len(self.written)
+            everything = len(members) == len(self._operations[provider])
+            numbers = "all" if everything else sorted(members)
+            self.written.append({"provider": provider, "operations": numbers})
+        return known
+
+    def _table(self, provider: str) -> OperationTable:
+        table = self._tables.get(provider)
+        if table is None:
+            table = self._tables[provider] = OperationTable(self._operations[provider])
+        return table
+
+
+def _tokens(declaration: Declaration, tokens: Iterable[AccessToken], now: datetime) -> list[_Json]:
+    clients = {client.name for client in declaration.clients}
+    consumers = {consumer.name for consumer in declaration.consumers}
+    providers = {provider.name for provider in declaration.providers}
+
+    def counts(token: AccessToken) -> bool:
+        return (
+            token.revoked_at is None
+            and token.expires_at > now
+            and token.consumer in consumers
+            and (token.client is None or token.client in clients)
+            # A token whose providers are all gone must not turn into one for every provider.
+            and (not token.providers or not providers.isdisjoint(token.providers))
+        )
+
+    return [
+        {
+            "id": token.id,
+            "hmac": token.hmac_hex,
+            "consumer": token.consumer,
+            "client": token.client,
+            "providers": [name for name in token.providers if name in providers],
+            "expires": int(token.expires_at.timestamp()),
+        }
+        for token in sorted(tokens, key=lambda token: token.id)
+        if counts(token)
+    ]
+
+
+def _provider(provider: Provider) -> _Json:
+    return {
+        "name": provider.name,
+        "origins": provider.origins,
+        "hosts": provider.hosts,
+        "attach": [_attach(part) for part in provider.attach],
+        "headers": provider.headers,
+        "operations": [(o.id, o.method, o.path, o.origin) for o in provider.operations],
+        "allow_private": provider.allow_private,
+        "http": provider.http,
+        "tls": asdict(provider.tls),
+        "deadlines": asdict(provider.deadlines),
+        "bounds": asdict(provider.bounds),
+        "encoded_slash": provider.encoded_slash,
+    }
+
+
+def _attach(part: AttachPart) -> _Json:
+    return {"kind": part.kind} | {
+        name: value for name, value in asdict(part).items() if name != "kind" and value is not None
+    }
+
+
+def _grant(grant: Grant, sets: _OperationSets) -> _Json:
+    return {
+        "name": grant.name,
+        "consumer": grant.consumer,
+        "provider": grant.provider,
+        "clients": grant.clients,
+        "operations": sets.number(grant.provider, grant.operations),
+        "mode": grant.mode,
+        "enforce_from": _first_second(grant.enforce_from) if grant.enforce_from else None,
+    }
+
+
+def _denial(denial: Denial, sets: _OperationSets) -> _Json:
+    return {
+        "name": denial.name,
+        "provider": denial.provider,
+        "operations": sets.number(denial.provider, denial.operations),
+        "consumers": denial.consumers,
+        "clients": denial.clients,
+        "reason": denial.reason,
+    }
+
+
+def _first_second(day: date) -> int:
+    """Enforcement begins with the day in UTC: one instant for every node, wherever it runs."""
+    return int(datetime.combine(day, time.min, UTC).timestamp())
+
+
+def _connections(declaration: Declaration, connections: Iterable[Connection]) -> list[_Json]:
+    clients = {client.name for client in declaration.clients}
+    providers = {provider.name: provider for provider in declaration.providers}
+    return [
+        {
+            "id": connection.id,
+            "client": connection.client,
+            "provider": connection.provider,
+            "name": connection.name,
+            "version": connection.version,
+            "origins": connection.origins,
+        }
+        for connection in sorted(connections, key=lambda c: (c.client, c.provider, c.name))
+        if connection.client in clients
+        and connection.provider in providers
+        and is_bound(providers[connection.provider], connection)
+    ]

@@ -1,0 +1,26 @@
+"""Keep state: revisions, access tokens, connections, sealed credentials and call records.
+
+One `Store` over SQLAlchemy Core, on SQLite or PostgreSQL by the same code; Alembic brings a
+database to the present schema when it is opened. Rows come out as domain types. The store never
+sees a secret in clear: the vault seals before, and opens after.
+"""
+
+from __future__ import annotations
+
+from tidegate.store.calls import CallPage, Usage
+from tidegate.store.errors import StoreConflict, StoreError, StoreRefused, StoreUnavailable
+from tidegate.store.revisions import Revision
+from tidegate.store.sealed import SealedCredential
+from tidegate.store.store import Store
+
+__all__ = [
+    "CallPage",
+    "Revision",
+    "SealedCredential",
+    "Store",
+    "StoreConflict",
+    "StoreError",
+    "StoreRefused",
+    "StoreUnavailable",
+    "Usage",
+]

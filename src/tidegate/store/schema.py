@@ -1,0 +1,155 @@
+"""The tables as they are now.
+
+`migrations/` tells how a database gets here; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from tidegate.store.columns import Instant, Names
+
+HEAD = "0001"
+"""The newest migration: opening a store compares this, and loads Alembic only when it must."""
+
+metadata = sa.MetaData()
+
+# One row. Its value grows in the same transaction as every change that the snapshot depends on, so
+# that a running gateway notices what another process wrote.
+generation = sa.Table(
+    "generation",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+# Append-only: triggers refuse UPDATE and DELETE.
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("declaration", sa.LargeBinary, nullable=False),
+)
+
+access_tokens = sa.Table(
+    "access_tokens",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("consumer", sa.Text, nullable=False),
+    sa.Column("client", sa.Text),
+    sa.Column("providers", Names, nullable=False),
+    sa.Column("hmac_hex", sa.Text, nullable=False, unique=True),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False),
+    sa.Column("revoked_at", Instant),
+    sa.Column("last_used_at", Instant),
+)
+
+connections = sa.Table(
+    "connections",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("scheme", sa.Text, nullable=False),
+    sa.Column("origins", Names, nullable=False),
+    sa.Column("fields", Names, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("rotated_at", Instant, nullable=False),
+    sa.UniqueConstraint("client", "provider", "name"),
+)
+
+sealed_credentials = sa.Table(
+    "sealed_credentials",
+    metadata,
+    sa.Column("connection", sa.Text, sa.ForeignKey("connections.id"), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("kek_version", sa.Integer, nullable=False),
+    sa.Column("wrapped_dek", sa.LargeBinary, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+)
+
+keks = sa.Table(
+    "keks",
+    metadata,
+    sa.Column("client", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+)
+
+# The vault's own values (salt, key check, sealed token key), each written once.
+vault_values = sa.Table(
+    "vault_values",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.LargeBinary, nullable=False),
+)
+
+# `seq` is the order in which records were stored, from which a follower can resume; `id` is the
+# call's own.
+calls = sa.Table(
+    "calls",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("id", sa.Text, nullable=False, unique=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("client", sa.Text, index=True),
+    sa.Column("consumer", sa.Text),
+    sa.Column("provider", sa.Text),
+    sa.Column("operation", sa.Text),
+    sa.Column("method", sa.Text, nullable=False),
+    sa.Column("decision", sa.Text),
+    sa.Column("rule", sa.Text),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("detail", sa.Text),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("provider_status", sa.Integer),
+    sa.Column("sent_bytes", sa.BigInteger, nullable=False),
+    sa.Column("received_bytes", sa.BigInteger, nullable=False),
+    sa.Column("total_us", sa.BigInteger, nullable=False),
+    sa.Column("provider_us", sa.BigInteger),
+    sa.Column("tls_version", sa.Text),
+    sa.Column("tls_group", sa.Text),
+    sa.Column("address", sa.Text),
+    sa.Column("http", sa.Text, nullable=False),
+    sa.Column("retries", sa.Integer, nullable=False),
+    sa.Column("token", sa.Text),
+    sa.Column("connection", sa.Text),
+    sa.Column("steps_us", sa.Text, nullable=False),
+    sa.Column("query", sa.Text, nullable=False),
+)
+
+# Calls summed by hour, in the transaction that stores them. `latency` is a class of duration
+# (see `calls.py`), so that the rows of one operation are its histogram. Absent names are empty
+# text, because a primary key holds no NULL.
+usage_hours = sa.Table(
+    "usage_hours",
+    metadata,
+    sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("client", sa.Text, primary_key=True),
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("operation", sa.Text, primary_key=True),
+    sa.Column("latency", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("ok", sa.BigInteger, nullable=False),
+    sa.Column("refused", sa.BigInteger, nullable=False),
+    sa.Column("failed", sa.BigInteger, nullable=False),
+    sa.Column("sent_bytes", sa.BigInteger, nullable=False),
+    sa.Column("received_bytes", sa.BigInteger, nullable=False),
+)
+
+gaps = sa.Table(
+    "gaps",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("noticed_ms", sa.BigInteger, nullable=False),
+    sa.Column("after_ms", sa.BigInteger, nullable=False),
+    sa.Column("events_max", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)

@@ -1,0 +1,15 @@
+"""How the vault says no. Messages name connections and files, never what is in them."""
+
+from __future__ import annotations
+
+
+class VaultError(Exception):
+    """The base of the vault's errors."""
+
+
+class VaultRefused(VaultError):  # noqa: N818 - its name says what it is
+    """Something sealed does not open: altered, moved, or sealed by another key."""
+
+
+class RootRefused(VaultError):  # noqa: N818 - as above
+    """The root key is missing, exposed, or not the one that sealed this store."""
