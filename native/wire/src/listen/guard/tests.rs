@@ -76,20 +76,15 @@ async fn answer(
         if head.uri.path() == "/slow" {
             desk.release.notified().await;
         }
-        match body.collect().await {
-            Ok(body) => {
-                let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-                let line = format!("{} {} {body}", head.method, head.uri);
-                desk.executed.borrow_mut().push(line.clone());
-                respond(StatusCode::OK, line)
-            }
-            Err(_) => {
-                let rule = state
-                    .take_violation()
-                    .map_or("none", |violation| violation.rule);
-                desk.refused.borrow_mut().push(rule);
-                respond(StatusCode::BAD_REQUEST, rule.to_owned())
-            }
+        if let Ok(body) = body.collect().await {
+            let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+            let line = format!("{} {} {body}", head.method, head.uri);
+            desk.executed.borrow_mut().push(line.clone());
+            respond(StatusCode::OK, line)
+        } else {
+            let rule = state.take_violation().map_or("none", |violation| violation.rule);
+            desk.refused.borrow_mut().push(rule);
+            respond(StatusCode::BAD_REQUEST, rule.to_owned())
         }
     };
     in_progress.1 = true;
@@ -107,9 +102,8 @@ fn serve(io: impl AsyncRead + AsyncWrite + Unpin + 'static, limits: TimeLimits) 
     };
     let served = Rc::clone(&desk);
     spawn_local(async move {
-        let _ = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(guard), service)
-            .await;
+        let _ =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(guard), service).await;
         served.closed.notify_one();
     });
     desk
@@ -127,9 +121,7 @@ fn consumer() -> (DuplexStream, Rc<Desk>) {
 
 async fn read_to_end(io: &mut (impl AsyncRead + Unpin)) -> String {
     let mut text = Vec::new();
-    io.read_to_end(&mut text)
-        .await
-        .expect("the connection ends in order");
+    io.read_to_end(&mut text).await.expect("the connection ends in order");
     String::from_utf8(text).expect("text")
 }
 
@@ -145,10 +137,7 @@ async fn read_until(io: &mut (impl AsyncRead + Unpin), end: &str) -> String {
 
 /// The status codes of the responses in `text`, in order.
 fn statuses(text: &str) -> Vec<&str> {
-    text.split("HTTP/1.1 ")
-        .skip(1)
-        .map(|response| &response[..3])
-        .collect()
+    text.split("HTTP/1.1 ").skip(1).map(|response| &response[..3]).collect()
 }
 
 #[tokio::test]
@@ -169,10 +158,7 @@ async fn well_formed_requests_are_executed_on_one_connection() {
         .expect("written");
         let text = read_to_end(&mut near).await;
         assert_eq!(statuses(&text), ["200", "200"]);
-        assert_eq!(
-            *desk.executed.borrow(),
-            ["GET /one ", "POST /two hello", "PUT /three abc"]
-        );
+        assert_eq!(*desk.executed.borrow(), ["GET /one ", "POST /two hello", "PUT /three abc"]);
     })
     .await;
 }
@@ -216,9 +202,7 @@ async fn a_refused_pipelined_request_waits_for_its_turn() {
         .expect("written");
         desk.begun.notified().await;
         // More of the same while the first call runs changes nothing.
-        near.write_all(b"GET /never HTTP/1.1\r\nHost: h\r\n\r\n")
-            .await
-            .expect("written");
+        near.write_all(b"GET /never HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("written");
         tokio::task::yield_now().await;
         assert!(desk.refused.borrow().is_empty());
         desk.release.notify_one();
@@ -282,18 +266,11 @@ async fn a_bad_chunk_fails_the_call_and_closes() {
 async fn continue_is_sent_when_the_body_is_wanted() {
     local(async {
         let (mut near, desk) = consumer();
-        near.write_all(
-            b"PUT /x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
-        )
-        .await
-        .expect("written");
-        assert_eq!(
-            read_until(&mut near, "\r\n\r\n").await,
-            "HTTP/1.1 100 Continue\r\n\r\n"
-        );
-        near.write_all(b"okGET /next HTTP/1.1\r\nHost: h\r\n\r\n")
+        near.write_all(b"PUT /x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
             .await
             .expect("written");
+        assert_eq!(read_until(&mut near, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+        near.write_all(b"okGET /next HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("written");
         read_until(&mut near, "GET /next ").await;
         assert_eq!(*desk.executed.borrow(), ["PUT /x ok", "GET /next "]);
     })
@@ -333,9 +310,7 @@ async fn a_refusal_outlives_the_bytes_that_nobody_reads() {
             .await
             .expect("written");
         for _ in 0..30 {
-            near.write_all(&[b'x'; 10_000])
-                .await
-                .expect("read, if only to be dropped");
+            near.write_all(&[b'x'; 10_000]).await.expect("read, if only to be dropped");
             tokio::task::yield_now().await;
         }
         near.shutdown().await.expect("shut");
@@ -348,9 +323,7 @@ async fn a_refusal_outlives_the_bytes_that_nobody_reads() {
 async fn a_consumer_that_leaves_cancels_its_call() {
     local(async {
         let (mut near, desk) = consumer();
-        near.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
-            .await
-            .expect("written");
+        near.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("written");
         desk.begun.notified().await;
         drop(near);
         desk.closed.notified().await;
@@ -363,9 +336,7 @@ async fn a_consumer_that_leaves_cancels_its_call() {
 async fn an_unfinished_head_that_ends_is_no_call() {
     local(async {
         let (mut near, desk) = consumer();
-        near.write_all(b"GET / HTTP/1.1\r\nHost:")
-            .await
-            .expect("written");
+        near.write_all(b"GET / HTTP/1.1\r\nHost:").await.expect("written");
         near.shutdown().await.expect("shut");
         assert_eq!(read_to_end(&mut near).await, "");
         assert!(desk.executed.borrow().is_empty() && desk.refused.borrow().is_empty());
@@ -382,9 +353,7 @@ async fn an_idle_connection_closes_quietly_in_time() {
         assert_eq!(started.elapsed().as_secs(), LIMITS.idle.as_secs());
 
         let (mut near, slow) = consumer();
-        near.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
-            .await
-            .expect("written");
+        near.write_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("written");
         slow.begun.notified().await;
         // A call that takes longer than the idle time is not cut.
         tokio::time::sleep(LIMITS.idle * 2).await;
@@ -404,9 +373,7 @@ async fn a_slow_head_is_refused_in_time_however_it_trickles() {
         let started = tokio::time::Instant::now();
         let (mut near, desk) = consumer();
         let trickle = async {
-            near.write_all(b"GET / HTTP/1.1\r\n")
-                .await
-                .expect("written");
+            near.write_all(b"GET / HTTP/1.1\r\n").await.expect("written");
             while near.write_all(b"A: b\r\n").await.is_ok() {
                 if let Ok(byte) = timeout(Duration::from_secs(1), near.read_u8()).await {
                     assert_eq!(byte.expect("an answer"), b'H');
@@ -426,10 +393,8 @@ async fn a_slow_head_is_refused_in_time_however_it_trickles() {
 async fn a_body_that_stalls_fails_its_call() {
     local(async {
         let (mut near, desk) = consumer();
-        near.write_all(b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc")
-            .await
-            .expect("written");
-        tokio::time::sleep(LIMITS.body - Duration::from_secs(1)).await;
+        near.write_all(b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc").await.expect("written");
+        tokio::time::sleep(LIMITS.body / 2).await;
         near.write_all(b"def").await.expect("written");
         let progressed = tokio::time::Instant::now();
         let text = read_until(&mut near, "body-time").await;
@@ -445,9 +410,7 @@ async fn a_consumer_that_never_reads_its_answer_is_dropped() {
     local(async {
         let (mut near, far) = duplex(64);
         let desk = serve(far, LIMITS);
-        near.write_all(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n")
-            .await
-            .expect("written");
+        near.write_all(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("written");
         let started = tokio::time::Instant::now();
         desk.closed.notified().await;
         assert_eq!(started.elapsed().as_secs(), LIMITS.body.as_secs());
@@ -464,14 +427,10 @@ async fn an_idle_guard_holds_no_memory() {
         let request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n";
         near.write_all(&request[..cut]).await.expect("written");
         let mut read = vec![0; 100];
-        assert!(
-            timeout(Duration::from_millis(1), guard.read(&mut read))
-                .await
-                .is_err()
-        );
+        assert!(timeout(Duration::from_millis(1), guard.read(&mut read)).await.is_err());
         near.write_all(&request[cut..]).await.expect("written");
         for _ in 0..2 {
-            guard.read(&mut read).await.expect("a request");
+            assert!(guard.read(&mut read).await.expect("a request") > 0);
         }
         assert_eq!(guard.intake.held.capacity(), 0);
     }
@@ -482,28 +441,17 @@ fn sound_request() -> impl Strategy<Value = (Vec<u8>, String)> {
     let body = "[ -~\r\n]{0,40}";
     let chunks = proptest::collection::vec("[ -~\r\n]{1,20}", 0..4);
     prop_oneof![
-        Just((
-            "GET /x HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-            String::new()
-        )),
+        Just(("GET /x HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), String::new())),
         body.prop_map(|body| {
             let length = body.len();
-            (
-                format!("PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}"),
-                body,
-            )
+            (format!("PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}"), body)
         }),
         (chunks, any::<bool>()).prop_map(|(chunks, trailers)| {
-            let mut text =
-                "POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+            let mut text = "POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
             for chunk in &chunks {
-                text += &format!("{:X};e=1\r\n{chunk}\r\n", chunk.len());
+                text.extend([&format!("{:X};e=1\r\n", chunk.len()), chunk, "\r\n"]);
             }
-            text += if trailers {
-                "0\r\nSum: 1\r\n\r\n"
-            } else {
-                "0\r\n\r\n"
-            };
+            text += if trailers { "0\r\nSum: 1\r\n\r\n" } else { "0\r\n\r\n" };
             (text, chunks.concat())
         }),
     ]
@@ -558,17 +506,13 @@ impl Provider {
         });
         let state = ProviderState::new();
         let guard = ResponseGuard::new(near, Rc::clone(&state));
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(guard))
-            .await
-            .expect("no bytes yet");
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(guard)).await.expect("no bytes yet");
         spawn_local(connection);
         Self { sender, state }
     }
 
-    async fn call(
-        &mut self,
-        method: Method,
-    ) -> Result<(StatusCode, HeaderMap, Bytes), hyper::Error> {
+    async fn call(&mut self, method: Method) -> Result<(StatusCode, HeaderMap, Bytes), hyper::Error> {
         let request = Request::builder()
             .method(&method)
             .uri("/x")
@@ -629,12 +573,18 @@ async fn sound_responses_keep_the_connection() {
 async fn bad_responses_fail_the_call_and_taint_the_connection() {
     local(async {
         for (rule, response) in [
-            ("coding-and-length", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            (
+                "coding-and-length",
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            ),
             ("length-repeated", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"),
             ("bare-lf", "HTTP/1.1 200 OK\nContent-Length: 2\n\nok"),
             ("bare-cr", "HTTP/1.1 200 OK\r\nA: b\rSet-Cookie: c\r\nContent-Length: 0\r\n\r\n"),
             ("field-fold", "HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n"),
-            ("switching-protocols", "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
+            (
+                "switching-protocols",
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+            ),
             ("surplus-bytes", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n"),
             ("chunk-size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nhi\r\n0\r\n\r\n"),
         ] {
@@ -653,10 +603,7 @@ async fn a_flood_of_informational_responses_is_cut() {
     local(async {
         let flood = "HTTP/1.1 102 Processing\r\n\r\n".repeat(9);
         let mut provider = Provider::connect(vec![flood.leak()]).await;
-        provider
-            .call(Method::GET)
-            .await
-            .expect_err("no final response in time");
+        provider.call(Method::GET).await.expect_err("no final response in time");
         assert_eq!(provider.rule(), Some("informational-count"));
     })
     .await;
@@ -674,20 +621,13 @@ async fn a_late_surplus_taints_the_idle_connection() {
                 .expect("no bytes yet");
         let connection = spawn_local(connection);
         state.expect(&Method::GET);
-        let request = Request::get("/x")
-            .header("host", "api.test")
-            .body(Empty::new())
-            .expect("a request");
+        let request = Request::get("/x").header("host", "api.test").body(Empty::new()).expect("a request");
         let response = sender.send_request(request);
         read_until(&mut far, "\r\n\r\n").await;
-        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            .await
-            .expect("written");
+        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.expect("written");
         response.await.expect("a response");
         assert!(state.reusable());
-        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            .await
-            .expect("written");
+        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.expect("written");
         connection.await.expect("ended").expect_err("tainted");
         assert_eq!(state.violation().expect("tainted").rule, "surplus-bytes");
         assert!(!state.reusable());
@@ -700,9 +640,7 @@ async fn an_answer_before_its_request_is_a_surplus() {
     let (near, mut far) = duplex(4096);
     let state = ProviderState::new();
     let mut guard = ResponseGuard::new(near, Rc::clone(&state));
-    far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        .await
-        .expect("written");
+    far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.expect("written");
     state.expect(&Method::GET);
     let error = guard.read_u8().await.expect_err("not asked for yet");
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
