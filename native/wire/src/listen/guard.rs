@@ -24,6 +24,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::lint::{RequestFacts, RequestLint, ResponseLint, Violation};
 
+#[cfg(test)]
+mod tests;
+
 /// What hyper reads in the place of a request whose head was refused.
 const POISON: &[u8] = b"GET /-/refused HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
 

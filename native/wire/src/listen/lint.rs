@@ -132,7 +132,7 @@ impl RequestHead {
         while let Some(line) = self.lines.next_field(bytes)? {
             match line {
                 Line::Field(field) => {
-                    self.field(&field).map_err(|rule| self.lines.broken(rule, Some(field.name)))?
+                    self.field(&field).map_err(|rule| self.lines.broken(rule, Some(field.name)))?;
                 }
                 Line::End => {
                     return self.settle().map(Some).map_err(|rule| rule.broken(Side::Request, Place::Head));
@@ -360,7 +360,7 @@ impl ResponseHead {
         while let Some(line) = self.lines.next_field(bytes)? {
             match line {
                 Line::Field(field) => {
-                    self.framing.read(&field).map_err(|rule| self.lines.broken(rule, Some(field.name)))?
+                    self.framing.read(&field).map_err(|rule| self.lines.broken(rule, Some(field.name)))?;
                 }
                 Line::End => {
                     return self.settle().map(Some).map_err(|rule| rule.broken(Side::Response, Place::Head));

@@ -1,6 +1,8 @@
 //! Vectors of our own for each rule, in many spellings. Each is judged whole, cut in two at every
 //! place, and byte by byte: the verdict must be the same.
 
+use std::ops::RangeInclusive;
+
 use proptest::prelude::*;
 
 use super::{Place, RequestLint, ResponseLint, Violation, ViolationCode};
@@ -116,13 +118,14 @@ fn chunked(body: &str) -> String {
     with_fields("Transfer-Encoding: chunked\r\n") + body
 }
 
+fn numbered_fields(numbers: RangeInclusive<usize>) -> String {
+    numbers.map(|number| ["f", &number.to_string(), ": v\r\n"].concat()).collect()
+}
+
 #[test]
 fn well_formed_requests_pass() {
     let long_target = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(8191));
-    let full_head = format!(
-        "GET / HTTP/1.1\r\nHost: h\r\n{}\r\n",
-        (2..=100).map(|number| format!("f{number}: v\r\n")).collect::<String>()
-    );
+    let full_head = format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", numbered_fields(2..=100));
     let large = "x".repeat(32 * 1024 - "GET / HTTP/1.1\r\nHost: h\r\nf: \r\n\r\n".len());
     let large_head = format!("GET / HTTP/1.1\r\nHost: h\r\nf: {large}\r\n\r\n");
     for (messages, request) in [
@@ -236,7 +239,7 @@ fn heads_have_bounds() {
     let large = format!("GET / HTTP/1.1\r\nHost: h\r\nf: {value}\r\n\r\n");
     assert_request(large, too_large("head-size"));
     assert_request(format!("GET / HTTP/1.1\r\nf: {}", "x".repeat(40_000)), too_large("head-size"));
-    let many: String = (2..=101).map(|number| format!("f{number}: v\r\n")).collect();
+    let many = numbered_fields(2..=101);
     assert_request(with_fields(&many), too_large("field-count"));
 }
 
@@ -523,7 +526,7 @@ fn well_formed_responses_pass() {
     }
     let many = "HTTP/1.1 102 Processing\r\n\r\n".repeat(8) + "HTTP/1.1 204 No\r\n\r\n";
     assert_responses(&["GET"], many, Ok(1));
-    let wide: String = (1..=200).map(|number| format!("f{number}: v\r\n")).collect();
+    let wide = numbered_fields(1..=200);
     assert_responses(&["GET"], format!("HTTP/1.1 204 No\r\n{wide}\r\n"), Ok(1));
 }
 
@@ -570,7 +573,7 @@ fn bad_responses_are_refused() {
     assert_responses(&["GET"], flood, refused("informational-count"));
     assert_responses(&["HEAD"], "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", refused("surplus-bytes"));
     assert_responses(&[], "H", refused("surplus-bytes"));
-    let wide: String = (1..=201).map(|number| format!("f{number}: v\r\n")).collect();
+    let wide = numbered_fields(1..=201);
     assert_responses(&["GET"], format!("HTTP/1.1 204 No\r\n{wide}\r\n"), refused("field-count"));
     let large = format!("HTTP/1.1 200 OK\r\nf: {}", "x".repeat(70_000));
     assert_responses(&["GET"], large, refused("head-size"));
