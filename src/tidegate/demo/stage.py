@@ -14,14 +14,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.resources import as_file, files
 from pathlib import Path
+from queue import Queue
 from string import Template
 from tempfile import TemporaryDirectory
 from typing import Final
 
 import httpx
+import structlog
 
 from tidegate.app import Home, Services, load_declaration, services
-from tidegate.app.gateway import Gateway
+from tidegate.app.gateway import Gateway, Started
+from tidegate.app.logs import configure_logs
 from tidegate.domain.attach import AttachHeader
 from tidegate.domain.call import CallRecord
 from tidegate.domain.connection import DEFAULT_CONNECTION
@@ -136,6 +139,7 @@ def set_stage() -> Generator[Stage]:
         home = Home(data, folder / "keys" / "root.key", f"sqlite:///{data / 'tidegate.db'}")
         state = stack.enter_context(services(home))
         tokens = _let_in(state, declared, providers)
+        _log_to(stack, data / "gateway.log")
         address = stack.enter_context(_running(Gateway(home, declared, author="demo", grace_s=1)))
         yield Stage(address, data, tokens, providers, state)
 
@@ -193,47 +197,44 @@ def _let_in(state: Services, declared: Path, providers: Providers) -> Tokens:
         sandbox: Sandbox = getattr(providers, name)
         (fields,) = sandbox.accounts.values()
         state.connections.connect(declaration, name, "acme", DEFAULT_CONNECTION, fields, {})
-    long_ago = datetime.now(UTC) - timedelta(days=60)
+    just_over = datetime.now(UTC) - timedelta(days=30, minutes=1)
     _, shop = state.tokens.create(declaration, "shop")
     _, agency = state.tokens.create(declaration, "agency")
-    _, expired = state.tokens.create(declaration, "shop", now=long_ago)
+    _, expired = state.tokens.create(declaration, "shop", days=30, now=just_over)
     return Tokens(_text(shop), _text(agency), _text(expired))
+
+
+def _log_to(stack: ExitStack, file: Path) -> None:
+    """Let the gateway's log stand with its state, where the story looks for secrets."""
+    configure_logs(stack.enter_context(file.open("w", encoding="utf-8")))
+    stack.callback(structlog.reset_defaults)
 
 
 @contextmanager
 def _running(gateway: Gateway) -> Generator[str]:
     """Run the gateway on a thread; gives the address it listens on."""
-    failures: list[BaseException] = []
+    outcome: Queue[Started | BaseException] = Queue()
 
     def run() -> None:
         try:
-            gateway.run()
-        except BaseException as error:  # noqa: BLE001 - it is raised where the demo waits
-            failures.append(error)
+            gateway.run(outcome.put)
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            outcome.put(error)
 
     thread = threading.Thread(target=run, name="tidegate-gateway", daemon=True)
     thread.start()
     try:
-        yield _address(gateway, thread, failures)
+        yield _address(outcome.get(timeout=START_TIMEOUT_S))
     finally:
         gateway.stop()
         thread.join()
-        if failures:
-            raise failures[0]
 
 
-def _address(gateway: Gateway, thread: threading.Thread, failures: list[BaseException]) -> str:
-    ends = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            (address,) = gateway.wait_ready(_LOOK_EVERY_S).values()
-        except TimeoutError:
-            if failures:
-                raise failures.pop() from None
-            if not thread.is_alive() or time.monotonic() > ends:
-                raise
-        else:
-            return address
+def _address(started: Started | BaseException) -> str:
+    if isinstance(started, BaseException):
+        raise started
+    (address,) = started.addresses.values()
+    return address
 
 
 def _text(secret: Secret) -> str:
