@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-from support.servers import Server, accepts, as_user, program, run_server
+from support.servers import Server, as_user, program, run_server
 
 _SETTINGS = {
     "listen_addresses": "",
@@ -42,8 +42,7 @@ class PostgreSQL:
     def new_database(self) -> str:
         """Make an empty database and return its URL."""
         name = f"test_{next(self._numbers)}"
-        address = f"host={self.folder} user={self.user} dbname=postgres"
-        with psycopg.connect(address, autocommit=True) as connection:
+        with self._session() as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
         return self.url(name)
 
@@ -53,11 +52,23 @@ class PostgreSQL:
         with run_server(
             [_tool("postgres"), "-D", str(self.folder / "data"), f"-k{self.folder}", *settings],
             folder=self.folder,
-            ready=accepts(self.folder / ".s.PGSQL.5432"),
+            ready=self._takes_sessions,
             user=self.user,
             stop=signal.SIGINT,
         ) as server:
             yield server
+
+    def _session(self) -> psycopg.Connection:
+        address = f"host={self.folder} user={self.user} dbname=postgres"
+        return psycopg.connect(address, autocommit=True)
+
+    def _takes_sessions(self) -> bool:
+        """It accepts connections a moment before it takes sessions."""
+        try:
+            self._session().close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
 
 @contextlib.contextmanager

@@ -9,28 +9,27 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Generator, Mapping
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from tidegate.store import schema
-from tidegate.store.errors import StoreRefused, StoreUnavailable, unavailable
+from tidegate.store.errors import StoreRefused, StoreUnavailable, explain
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 LOCK_WAIT_S = 4.0
 """How long a statement waits for another process's lock."""
 
 MIGRATION_WAIT_S = 60.0
 """How long opening waits for another process that is migrating."""
-
-_INSUFFICIENT_PRIVILEGE = "42501"
 
 _WAL_BYTES_KEPT = 64 * 1024 * 1024
 
@@ -135,13 +134,11 @@ class Database:
 
     def insert_or_ignore(self, table: sa.Table, *key: str) -> sa.Insert:
         """INSERT that leaves a row alone whose `key` is taken."""
-        dialect = sqlite if self.is_sqlite else postgresql
-        return dialect.insert(table).on_conflict_do_nothing(index_elements=key)
+        return self._insert(table).on_conflict_do_nothing(index_elements=key)
 
     def insert_or_add(self, table: sa.Table, *sums: str) -> sa.Insert:
         """INSERT that adds the columns `sums` to a row whose primary key is taken."""
-        dialect = sqlite if self.is_sqlite else postgresql
-        statement = dialect.insert(table)
+        statement = self._insert(table)
         return statement.on_conflict_do_update(
             index_elements=list(table.primary_key.columns),
             set_={name: table.c[name] + statement.excluded[name] for name in sums},
@@ -151,26 +148,28 @@ class Database:
         """Close all connections."""
         self._engine.dispose()
 
+    def _insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        # Late, because commands open a store often and use one of the two.
+        if self.is_sqlite:
+            from sqlalchemy.dialects import sqlite
+
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+
     @contextlib.contextmanager
     def _explained(self) -> Generator[None]:
         try:
             yield
         except exc.TimeoutError as error:
             raise StoreUnavailable("The store has no connection free; try again.") from error
-        except (exc.OperationalError, exc.InterfaceError) as error:
-            raise unavailable(self.url, error.orig) from error
-        except sqlite3.OperationalError as error:
-            raise unavailable(self.url, error) from error
-        except exc.DatabaseError as error:
-            # SQLite reports a damaged file with the base class of its errors.
-            if type(error.orig) is sqlite3.DatabaseError:
-                raise unavailable(self.url, error.orig) from error
-            if getattr(error.orig, "sqlstate", None) == _INSUFFICIENT_PRIVILEGE:
-                raise StoreRefused(
-                    f"The role `{self.url.username or ''}` of the store's URL may not do this; "
-                    "it must own the database's tables and may create them."
-                ) from error
-            raise
+        except (exc.DBAPIError, self._engine.dialect.loaded_dbapi.Error) as error:
+            # The driver's own errors come from where the store uses the driver itself.
+            explained = explain(self.url, getattr(error, "orig", error))
+            if explained is None:
+                raise
+            raise explained from error
 
     def _use_write_ahead_log(self) -> None:
         with self._explained(), contextlib.closing(self._engine.raw_connection()) as connection:

@@ -23,25 +23,44 @@ class StoreConflict(StoreError):  # noqa: N818 - as above
     """Somebody else changed the same thing first; read again and decide anew."""
 
 
-def unavailable(url: sa.URL, cause: BaseException | None) -> StoreUnavailable:
-    """Say in the operator's words why the database, whose driver raised `cause`, did not answer."""
+def explain(url: sa.URL, cause: BaseException | None) -> StoreError | None:
+    """Put what the driver raised into the operator's words; None where it is a defect of ours."""
     if url.get_backend_name() == "sqlite":
-        return StoreUnavailable(_sqlite_reason(Path(url.database or ""), cause))
-    where = url.render_as_string(hide_password=True)
-    return StoreUnavailable(
-        f"PostgreSQL at `{where}` does not answer ({type(cause).__name__}); "
-        "check that it runs and that this machine may connect."
-    )
+        return _explain_sqlite(Path(url.database or ""), cause)
+    return _explain_postgresql(url, cause)
 
 
-def _sqlite_reason(file: Path, error: BaseException | None) -> str:
-    name = str(getattr(error, "sqlite_errorname", ""))
+def _explain_sqlite(file: Path, cause: BaseException | None) -> StoreError | None:
+    name = str(getattr(cause, "sqlite_errorname", ""))
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"The store `{file}` is locked by another process; try again when it is done."
+        return StoreUnavailable(
+            f"The store `{file}` is locked by another process; try again when it is done."
+        )
     if name.startswith("SQLITE_FULL"):
-        return f"The disk of the store `{file}` is full; make room and try again."
+        return StoreUnavailable(f"The disk of the store `{file}` is full; make room and try again.")
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
-        return f"The store `{file}` cannot be written; check who owns it and its folder."
+        return StoreUnavailable(
+            f"The store `{file}` cannot be written; check who owns it and its folder."
+        )
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return f"The store `{file}` is damaged; restore it from a backup."
-    return f"The store `{file}` cannot be used ({name or 'unknown reason'})."
+        return StoreUnavailable(f"The store `{file}` is damaged; restore it from a backup.")
+    if name.startswith("SQLITE_IOERR"):
+        return StoreUnavailable(f"The disk of the store `{file}` fails ({name}).")
+    return None
+
+
+def _explain_postgresql(url: sa.URL, cause: BaseException | None) -> StoreError | None:
+    import psycopg
+
+    if isinstance(cause, psycopg.errors.InsufficientPrivilege):
+        return StoreRefused(
+            f"The role `{url.username or ''}` of the store's URL may not do this; it must own the "
+            "database's tables and may create them."
+        )
+    if isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+        where = url.render_as_string(hide_password=True)
+        return StoreUnavailable(
+            f"PostgreSQL at `{where}` does not answer ({type(cause).__name__}); "
+            "check that it runs and that this machine may connect."
+        )
+    return None

@@ -106,7 +106,7 @@ class Sealed:
                 .where(connections.c.version == connection.version - 1)
                 .values(values)
             )
-        if database.execute(statement).rowcount != 1:
+        if database.execute(statement.returning(connections.c.id)).first() is None:
             raise StoreConflict(
                 f"Connection `{connection.name}` of client `{connection.client}` at "
                 f"`{connection.provider}` was changed by somebody else just now; try again."
