@@ -1,15 +1,21 @@
 """The typed door to the native engine, and the only package that imports it.
 
 `Engine` is what runs the wire path: it is given snapshots (`publish`) and secrets (`lease`), hands
-back what happened (`events`) and calls out on Tidegate's own behalf (`fetch`). `TidegateTransport`
-puts that last one under httpx. `explain` decides a call on a snapshot without making it.
+back what happened (`events`) and calls out on Tidegate's own behalf (`fetch`). `explain` decides
+a call on a snapshot without making it. `tidegate.engine.transport` puts `fetch` under httpx.
 """
 
 from tidegate.engine.config import EngineConfig, Listener, ListenerTls, Resolver
 from tidegate.engine.engine import Engine, EventBatch, Stats, classify_address, version
 from tidegate.engine.errors import EngineError, FetchError
-from tidegate.engine.explain import ExplainRequest, ExplainStep, Explanation, explain
-from tidegate.engine.fetch import Fetched, FetchOptions, TidegateTransport
+from tidegate.engine.explain import (
+    ExplainRequest,
+    ExplainStep,
+    Explanation,
+    check_snapshot,
+    explain,
+)
+from tidegate.engine.fetch import Fetched, FetchOptions
 
 __all__ = [
     "Engine",
@@ -26,7 +32,7 @@ __all__ = [
     "ListenerTls",
     "Resolver",
     "Stats",
-    "TidegateTransport",
+    "check_snapshot",
     "classify_address",
     "explain",
     "version",

@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 from typing import final
 
-__all__ = ["Engine", "EngineError", "FetchError", "problems", "version"]
+__all__ = [
+    "Engine",
+    "EngineError",
+    "FetchError",
+    "classify_address",
+    "explain",
+    "problems",
+    "version",
+]
 
 class EngineError(Exception):
     """The engine refused what it was given; the message says what and why, and holds no secret."""
@@ -14,6 +22,10 @@ class FetchError(Exception):
 def version() -> str: ...
 def problems() -> list[tuple[str, int, str]]:
     """Every problem the engine can answer with: `(code, status, title)`."""
+def explain(snapshot: bytes, question: str) -> str:
+    """Say what each step would decide about a request; both are JSON."""
+def classify_address(text: str) -> str | None:
+    """Name the class of an address that no call may reach; None for one of the open Internet."""
 
 @final
 class Engine:
@@ -26,7 +38,12 @@ class Engine:
     def publish(self, snapshot: bytes) -> int:
         """Swap in a snapshot (JSON); returns its revision. On EngineError the old one stays."""
     def lease(
-        self, connection: str, version: int, origins: list[str], fields: Mapping[str, bytes], until: float
+        self,
+        connection: str,
+        version: int,
+        origins: list[str],
+        fields: Mapping[str, bytes],
+        until: float,
     ) -> None:
         """Give a connection's secret to the engine until `until` (Unix seconds)."""
     def release(self, connection: str) -> None:

@@ -157,9 +157,15 @@ def version() -> str:
 
 
 def classify_address(address: str) -> str:
-    """Name the class that the dialler puts an address in, such as `private` or `loopback`."""
-    with _refusals():
-        return _wire.classify_address(address)
+    """Name the class that the dialler puts an address in, such as `public` or `loopback`.
+
+    Raises:
+        ValueError: it is not an address.
+    """
+    name = _wire.classify_address(address)
+    if name is None:
+        raise ValueError(f"`{address}` is not an address")
+    return name
 
 
 @contextmanager

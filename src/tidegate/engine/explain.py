@@ -1,24 +1,14 @@
 """Ask what would become of a call, on a snapshot and without making it.
 
 The engine's own steps decide, up to the point where a connection would be opened: what `explain`
-says is what a call would meet. The question and the answer travel as JSON:
-
-    {"consumer": "shop", "method": "GET", "target": "/stripe/v1/charges?limit=3", "host": null,
-     "client": "acme", "connection": null}
-
-    {"outcome": "ok", "detail": null, "rule": "grants[0]", "decision": "allow", "client": "acme",
-     "provider": "stripe", "operation": "GetCharges", "connection": "con_9a",
-     "origin": "https://api.stripe.com",
-     "steps": [{"step": "route", "verdict": "provider `stripe`, operation `GetCharges`"}]}
-
-`outcome` is `ok` or a problem's code, as in a call record.
+says is what a call would meet.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tidegate.engine import _wire
 from tidegate.engine.errors import EngineError
@@ -32,54 +22,78 @@ class ExplainRequest:
     consumer: str
     method: str
     target: str
-    host: str | None = None
+    host: str = ""
     client: str | None = None
     connection: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainStep:
-    """One step of the way, and what it found."""
+    """One step of the way: whether it lets the call pass, by which rule, and what it found."""
 
     step: str
-    verdict: str
+    verdict: Literal["pass", "refuse"]
+    rule: str | None
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What would become of the call, and which step would decide it by which rule."""
+    """What would become of the call.
+
+    `outcome` is `allow`, `report` (no grant covers it; one in report mode lets it through) or the
+    code of the problem that the consumer would be told.
+    """
 
     outcome: str
+    provider: str | None
+    operation: str | None
+    client: str | None
+    connection: str | None
+    origin: str | None
     steps: tuple[ExplainStep, ...]
-    detail: str | None = None
-    rule: str | None = None
-    decision: str | None = None
-    client: str | None = None
-    provider: str | None = None
-    operation: str | None = None
-    connection: str | None = None
-    origin: str | None = None
 
     @property
     def allowed(self) -> bool:
         """Whether the call would be sent."""
-        return self.outcome == "ok"
+        return self.outcome in {"allow", "report"}
 
     @property
     def problem(self) -> Problem | None:
         """What the consumer would be told, when the call would not be sent."""
         return None if self.allowed else PROBLEMS.get(self.outcome, PROBLEMS["internal"])
 
+    @property
+    def rule(self) -> str | None:
+        """The grant or denial that settles it."""
+        return next((step.rule for step in reversed(self.steps) if step.rule), None)
+
+    @property
+    def detail(self) -> str | None:
+        """Why the call would be refused, and what to change."""
+        return next((step.detail for step in self.steps if step.verdict == "refuse"), None)
+
 
 def explain(snapshot: bytes, request: ExplainRequest) -> Explanation:
     """Decide `request` on `snapshot`.
 
     Raises:
-        EngineError: the snapshot cannot be read, or the consumer does not exist.
+        EngineError: the snapshot or the request cannot be read.
     """
     try:
         answer: dict[str, Any] = json.loads(_wire.explain(snapshot, json.dumps(asdict(request))))
     except _wire.EngineError as error:
-        raise EngineError(str(error)) from error
-    steps = tuple(ExplainStep(s["step"], s["verdict"]) for s in answer.pop("steps"))
-    return Explanation(steps=steps, **answer)
+        raise EngineError(str(error)) from None
+    return Explanation(
+        **{name: answer[name] for name in Explanation.__slots__ if name != "steps"},
+        steps=tuple(ExplainStep(**step) for step in answer["steps"]),
+    )
+
+
+def check_snapshot(snapshot: bytes) -> None:
+    """Find out whether an engine would take a snapshot, without one that runs.
+
+    Raises:
+        EngineError: it would not, and why.
+    """
+    explain(snapshot, ExplainRequest(consumer="", method="GET", target="/"))

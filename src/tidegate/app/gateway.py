@@ -1,0 +1,337 @@
+"""What `tidegate up` runs: one engine, and around it what keeps it supplied.
+
+    1. read      the file becomes a revision, when it says something new
+    2. publish   the revision and what is recorded become the engine's snapshot
+    3. lease     connections' secrets go to the engine, and are renewed
+    4. drain     what happened goes from the engine to the store
+    5. follow    edits of the file, and what other processes write, start again at 1 or 2
+
+Whatever fails in this loop, the engine goes on with what it has: a bad edit, a store that is gone
+or a snapshot that is refused never stops calls.
+
+A rollback is a new revision, made by another process; it is followed like any other. The file still
+says what was rolled back, and stays unread until somebody edits it, also over a restart.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from tidegate.app.home import Home
+from tidegate.app.logs import Trouble
+from tidegate.app.services import Services, load_declaration, services
+from tidegate.app.signals import Signals
+from tidegate.app.startup import engine_config
+from tidegate.app.watching import Watch
+from tidegate.catalog import ConfigErrors, load_settings, weaknesses
+from tidegate.credentials import Leases
+from tidegate.domain.declaration import Declaration
+from tidegate.engine import Engine, EngineError
+from tidegate.events import Drain
+from tidegate.snapshot import changes, is_bound
+from tidegate.store import Revision, StoreError
+from tidegate.vault import harden_process
+
+TICK_S: Final = 0.3
+"""How often the file and the store are looked at."""
+
+LEASES_EVERY_S: Final = 60.0
+GRACE_S: Final = 20.0
+"""How long calls under way may take to finish; with the drain, a stop stays below 30 s."""
+
+DRAIN_S: Final = 4.0
+
+_CHANGES_LOGGED_MAX: Final = 20
+_log: Final[FilteringBoundLogger] = structlog.get_logger("tidegate")
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What to tell once calls are taken: where it listens, what is in force, what is weak."""
+
+    addresses: dict[str, str]
+    revision: int
+    weak: tuple[str, ...]
+
+
+class Gateway:
+    """One gateway, from start to stop."""
+
+    def __init__(self, home: Home, path: Path, *, author: str, grace_s: float = GRACE_S) -> None:
+        self._home = home
+        self._path = path
+        self._author = author
+        self._grace_s = grace_s
+        self._ready = threading.Event()
+        self._addresses: dict[str, str] = {}
+        # Plain flags, because a signal's handler may set them and must not wait for a lock.
+        self._stopping = False
+        self._rereading = False
+
+    def run(self, tell: Callable[[Started], None] | None = None) -> None:
+        """Start, serve until stopped, and stop without losing a record.
+
+        `tell` is called once calls are taken; without it, the log tells.
+
+        Raises:
+            ConfigErrors: the file is wrong, and there is no revision to serve instead.
+            RootRefused, StoreError, EngineError: something that it needs is not as it must be.
+        """
+        harden_process()
+        settings = load_settings(self._path)
+        with ExitStack() as stack:
+            state = stack.enter_context(services(self._home))
+            _make_root_key(state)
+            config = engine_config(settings, self._home.spool)
+            engine = stack.enter_context(Engine(config, state.vault.token_key()))
+            supply = Supply(state, engine, self._path, self._author)
+            supply.begin()
+            drain = Drain(engine, state.store)
+            drain.start()
+            stack.callback(self._stop, engine, drain)
+            stack.enter_context(Signals(stop=self.stop, reread=self.reread))
+            self._take_calls(engine, supply, state, tell or _log_started)
+            self._follow(supply)
+
+    def stop(self) -> None:
+        """Ask it to stop."""
+        self._stopping = True
+
+    def reread(self) -> None:
+        """Ask it to read the file again, edited or not."""
+        self._rereading = True
+
+    def wait_ready(self, timeout_s: float) -> dict[str, str]:
+        """Wait until calls are taken, and say where: address by listener.
+
+        Raises:
+            TimeoutError: it took longer.
+        """
+        if not self._ready.wait(timeout_s):
+            raise TimeoutError("the gateway did not become ready in time")
+        return self._addresses
+
+    def _take_calls(
+        self,
+        engine: Engine,
+        supply: Supply,
+        state: Services,
+        tell: Callable[[Started], None],
+    ) -> None:
+        engine.set_ready(ready=True)
+        self._addresses = engine.addresses()
+        weak = [f"{weakness.where}: {weakness.what}" for weakness in weaknesses(supply.declaration)]
+        if state.root.weakness:
+            weak.append(state.root.weakness)
+        tell(Started(self._addresses, supply.revision.number, tuple(weak)))
+        _notify_systemd("READY=1")
+        self._ready.set()
+
+    def _follow(self, supply: Supply) -> None:
+        unforeseen = Trouble(_log, "unforeseen_error", "unforeseen_error_over")
+        while not self._stopping:
+            rereading, self._rereading = self._rereading, False
+            try:
+                supply.look(rereading=rereading)
+            except Exception as error:  # noqa: BLE001 - calls go on, whatever happens here
+                unforeseen.met(kind=type(error).__name__, exc_info=error)
+            else:
+                unforeseen.over()
+            time.sleep(TICK_S)
+
+    def _stop(self, engine: Engine, drain: Drain) -> None:
+        _notify_systemd("STOPPING=1")
+        _log.info("stopping", in_flight=engine.stats().in_flight, grace_s=self._grace_s)
+        finished = engine.shutdown(self._grace_s)
+        stored = drain.finish(DRAIN_S)
+        _log.info("stopped", calls_finished=finished, records_stored=stored)
+
+
+class Supply:
+    """What an engine is supplied with, and what it was supplied with last."""
+
+    def __init__(self, state: Services, engine: Engine, path: Path, author: str) -> None:
+        self._state = state
+        self._engine = engine
+        self._path = path
+        self._author = author
+        self._leases = Leases(state.store, state.vault, engine)
+        self._leases_at = 0.0
+        self._watch = Watch(path)
+        self._unread = False
+        self._generation = -1
+        self._revision: Revision | None = None
+        self._snapshot = b""
+        last = state.last_declared()
+        self._declared = last.declaration if last else None
+        self._store_away = Trouble(_log, "store_unavailable", "store_available_again")
+
+    @property
+    def revision(self) -> Revision:
+        """The revision in force."""
+        if self._revision is None:
+            raise LookupError("nothing is in force before `begin`")
+        return self._revision
+
+    @property
+    def declaration(self) -> Declaration:
+        """What the revision in force declares."""
+        return self.revision.declaration
+
+    def begin(self) -> None:
+        """Put the file in force; where it is wrong, the revision that was in force before.
+
+        Raises:
+            ConfigErrors: the file is wrong, and nothing was in force before.
+        """
+        try:
+            self._read()
+        except ConfigErrors as wrong:
+            if self._state.store.revisions.current() is None:
+                raise
+            self._refuse(wrong)
+        generation = self._state.store.generation()
+        self._publish()
+        self._generation = generation
+
+    def look(self, *, rereading: bool) -> None:
+        """Take up what has changed since the last look. To be called often."""
+        if self._watch.changed() or rereading:
+            self._unread = True
+        try:
+            if self._unread:
+                self._reread()
+            self._follow_store()
+        except StoreError as error:
+            self._store_away.met(reason=str(error))
+        else:
+            self._store_away.over()
+
+    def _reread(self) -> None:
+        try:
+            self._read()
+        except ConfigErrors as wrong:
+            self._refuse(wrong)
+        except EngineError as error:
+            _log.error("declaration_refused", reason=str(error), in_force=self.revision.number)
+        # Not reached while the store is away, so that the edit is read again when it is back.
+        self._unread = False
+
+    def _read(self) -> None:
+        declaration = load_declaration(self._path, self._engine)
+        if declaration == self._declared:
+            return
+        note = f"from {self._path.name}"
+        made = self._state.apply(declaration, author=self._author, note=note)
+        self._declared = declaration
+        if made is not None:
+            _log.info("revision_made", revision=made.number, path=str(self._path))
+
+    def _refuse(self, wrong: ConfigErrors) -> None:
+        for error in wrong.errors:
+            _log.error(
+                "declaration_wrong",
+                place=f"{error.file}:{error.line}:{error.column}",
+                what=error.message,
+                hint=error.hint,
+            )
+        number = self._revision.number if self._revision else None
+        _log.error("declaration_refused", errors=len(wrong.errors), in_force=number)
+
+    def _follow_store(self) -> None:
+        # Read before what it counts: a change in between is seen at the next look.
+        generation = self._state.store.generation()
+        if generation != self._generation:
+            try:
+                self._publish()
+            except EngineError as error:
+                _log.error("snapshot_refused", reason=str(error), in_force=self.revision.number)
+            self._generation = generation
+        elif time.monotonic() - self._leases_at > LEASES_EVERY_S:
+            self._renew_leases()
+
+    def _publish(self) -> None:
+        revision = self._state.store.revisions.current()
+        if revision is None:
+            raise LookupError("the store has no revision")
+        snapshot = self._state.snapshot(revision)
+        if snapshot != self._snapshot:
+            self._engine.publish(snapshot)
+            self._snapshot = snapshot
+        if self._revision is None or revision.number != self._revision.number:
+            self._log_revision(revision)
+        self._revision = revision
+        self._renew_leases()
+
+    def _log_revision(self, revision: Revision) -> None:
+        _log.info("revision_in_force", revision=revision.number, author=revision.author)
+        if self._revision is None:
+            return
+        found = changes(self._revision.declaration, revision.declaration)
+        for change in found[:_CHANGES_LOGGED_MAX]:
+            _log.info(change.kind, place=change.path, before=change.before, after=change.after)
+        if len(found) > _CHANGES_LOGGED_MAX:
+            _log.info("and_more", changes=len(found) - _CHANGES_LOGGED_MAX)
+
+    def _renew_leases(self) -> None:
+        renewal = self._leases.renew(datetime.now(UTC))
+        self._leases_at = time.monotonic()
+        for connection, reason in renewal.refused:
+            _log.error(
+                "lease_refused",
+                client=connection.client,
+                provider=connection.provider,
+                connection=connection.name,
+                reason=reason,
+            )
+        providers = {provider.name: provider for provider in self.declaration.providers}
+        for connection in renewal.leased:
+            provider = providers.get(connection.provider)
+            if provider is not None and not is_bound(provider, connection):
+                _log.warning(
+                    "connection_not_bound",
+                    client=connection.client,
+                    provider=connection.provider,
+                    connection=connection.name,
+                    hint="the provider's origins have changed; enter the secret again",
+                )
+
+
+def _make_root_key(state: Services) -> None:
+    made = state.make_root_key()
+    if made is not None:
+        _log.warning(
+            "root_key_made",
+            path=str(made.path),
+            hint="keep a copy in a safe place: without it nothing that is sealed opens again",
+        )
+
+
+def _log_started(started: Started) -> None:
+    for weakness in started.weak:
+        _log.warning("weak", what=weakness)
+    _log.info("ready", revision=started.revision, **started.addresses)
+
+
+def _notify_systemd(state: str) -> None:
+    """Tell a service manager that waits for it (sd_notify(3)); a no-op without one."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    # A leading `@` stands for Linux's abstract namespace.
+    place = "\0" + address[1:] if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+        manager.connect(place)
+        manager.sendall(state.encode())
