@@ -123,12 +123,14 @@ def _read_file(path: Path, data: Path | None) -> Secret:
             f"The root key `{path}` cannot be read ({error.strerror}); "
             "it must be a file of this user's own, and no link."
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         # 2. Nobody else may read it, now or by another name.
         _require_private(path, os.fstat(descriptor))
         # 3. It must not travel with the data.
         _require_apart(path, data)
-        return _parse(file.read(_FILE_BYTES_MAX + 1), f"The root key `{path}`")
+        return _parse(os.read(descriptor, _FILE_BYTES_MAX + 1), f"The root key `{path}`")
+    finally:
+        os.close(descriptor)
 
 
 def _require_private(path: Path, found: os.stat_result) -> None:
