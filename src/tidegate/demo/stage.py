@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from importlib.resources import as_file, files
 from pathlib import Path
 from queue import Queue
 from string import Template
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, Unpack
 
 import httpx
 import structlog
@@ -25,11 +25,10 @@ import structlog
 from tidegate.app import Home, Services, load_declaration, services
 from tidegate.app.gateway import Gateway, Started
 from tidegate.app.logs import configure_logs
-from tidegate.domain.attach import AttachHeader
 from tidegate.domain.call import CallRecord
 from tidegate.domain.connection import DEFAULT_CONNECTION
 from tidegate.domain.secret import Secret
-from tidegate.sandbox import Authority, Received, Sandbox
+from tidegate.sandbox import Authority, Options, Received, Sandbox, contract_from_document
 from tidegate.sandbox.credential import invented_fields
 from tidegate.store import Usage
 
@@ -37,7 +36,6 @@ START_TIMEOUT_S: Final = 30.0
 RECORD_TIMEOUT_S: Final = 10.0
 _CALL_TIMEOUT_S: Final = 10.0
 _LOOK_EVERY_S: Final = 0.02
-_BEARER: Final = (AttachHeader("Authorization", "token", "Bearer "),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,11 @@ class Providers:
 
     def all(self) -> tuple[Sandbox, ...]:
         """All of them."""
-        return (self.stripe, self.assistant, self.inward, self.impostor)
+        return tuple(self.by_name().values())
+
+    def by_name(self) -> dict[str, Sandbox]:
+        """All of them, by the names under which they are declared."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 class Stage:
@@ -145,28 +147,18 @@ def set_stage() -> Generator[Stage]:
 
 
 def _providers(stack: ExitStack, scenery: Path, authority: Authority) -> Providers:
-    clients = {name: invented_fields(_BEARER) for name in ("acme", "globex")}
-    status = scenery / "status.yaml"
-    another = Authority("An authority that nobody trusts")
+    def run(document: str, *clients: str, **options: Unpack[Options]) -> Sandbox:
+        contract = contract_from_document(scenery / document)
+        accounts = {client: invented_fields(contract.attach) for client in clients}
+        options = {"authority": authority, "accounts": accounts, **options}
+        return stack.enter_context(Sandbox(contract, **options))
+
+    elsewhere, held = ["/v1/invoices=redirect:other"], ["/v1/answers=sse:4@0.15"]
     return Providers(
-        stripe=stack.enter_context(
-            Sandbox.from_document(
-                scenery / "stripe.yaml",
-                _BEARER,
-                authority=authority,
-                accounts=clients,
-                rules=["/v1/invoices=redirect:other"],
-            )
-        ),
-        assistant=stack.enter_context(
-            Sandbox.from_document(
-                scenery / "assistant.yaml", authority=authority, rules=["/v1/answers=sse:4@0.15"]
-            )
-        ),
-        inward=stack.enter_context(
-            Sandbox.from_document(status, authority=authority, names=["inward.example"])
-        ),
-        impostor=stack.enter_context(Sandbox.from_document(status, authority=another)),
+        stripe=run("stripe.yaml", "acme", "globex", rules=elsewhere),
+        assistant=run("assistant.yaml", "acme", rules=held),
+        inward=run("status.yaml", "acme", names=["inward.example"]),
+        impostor=run("status.yaml", "acme", authority=Authority("An authority nobody trusts")),
     )
 
 
@@ -191,12 +183,9 @@ def _let_in(state: Services, declared: Path, providers: Providers) -> Tokens:
     """Do what an operator does once: connect each client's account, give each consumer a token."""
     state.make_root_key()
     declaration = load_declaration(declared)
-    for client, fields in providers.stripe.accounts.items():
-        state.connections.connect(declaration, "stripe", client, DEFAULT_CONNECTION, fields, {})
-    for name in ("assistant", "inward", "impostor"):
-        sandbox: Sandbox = getattr(providers, name)
-        (fields,) = sandbox.accounts.values()
-        state.connections.connect(declaration, name, "acme", DEFAULT_CONNECTION, fields, {})
+    for name, provider in providers.by_name().items():
+        for client, credential in provider.accounts.items():
+            state.connections.connect(declaration, name, client, DEFAULT_CONNECTION, credential, {})
     just_over = datetime.now(UTC) - timedelta(days=30, minutes=1)
     _, shop = state.tokens.create(declaration, "shop")
     _, agency = state.tokens.create(declaration, "agency")

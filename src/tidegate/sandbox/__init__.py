@@ -24,7 +24,7 @@ from tidegate.sandbox.misbehaviour import (
 )
 from tidegate.sandbox.received import Ledger, Received
 from tidegate.sandbox.serve import contract_of, serve
-from tidegate.sandbox.server import Sandbox
+from tidegate.sandbox.server import Options, Sandbox
 
 __all__ = [
     "Authority",
@@ -35,6 +35,7 @@ __all__ = [
     "Fail",
     "Ledger",
     "Misbehaviour",
+    "Options",
     "Received",
     "Redirect",
     "Sandbox",

@@ -124,7 +124,9 @@ class Sandbox:
         Raises:
             OSError: the address cannot be listened on.
         """
-        listener = socket.create_server(self._address, reuse_port=False)
+        listener = socket.create_server(self._address)
+        # Connections inherit it; asyncio would not set it on a socket that somebody else made.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._port = listener.getsockname()[1]
         self._folder = tempfile.TemporaryDirectory(prefix="tidegate-sandbox-")
         self.authority.write(self.ca_file)
