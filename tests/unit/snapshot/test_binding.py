@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.unit.snapshot.declared import SHOPIFY, STRIPE, connection
+from support.declared import SHOPIFY, STRIPE, connection
 
 from tidegate.domain.declaration import Variable
 from tidegate.snapshot import is_bound

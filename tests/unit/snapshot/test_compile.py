@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from tests.unit.snapshot.declared import (
+from support.declared import (
     DECLARATION,
     NOW,
     SHOPIFY,

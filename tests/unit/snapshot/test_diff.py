@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.snapshot.declared import DECLARATION, SHOPIFY, STRIPE
+from support.declared import DECLARATION, SHOPIFY, STRIPE
 
 from tidegate.domain.attach import AttachBasic, AttachHeader, AttachQuery
 from tidegate.domain.declaration import (
