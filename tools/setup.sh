@@ -58,7 +58,7 @@ engine() {
 }
 
 need python3 "Python 3.11 or newer"
-need cargo "Rust (cargo) 1.88 or newer"
+need cargo "Rust (cargo) 1.89 or newer"
 once environment requirements/run.txt -- environment
 case $what in
   run)

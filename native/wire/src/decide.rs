@@ -92,17 +92,14 @@ pub fn for_client(
         }
         chosen = Some(index);
     }
-    let chosen = match (chosen, clients.as_slice()) {
-        (Some(index), _) | (None, &[index]) => index,
-        _ => {
-            return Err(Refusal::new(
-                Code::ClientRequired,
-                format!(
-                    "Consumer `{consumer}` acts for {} clients: name one by `/~CLIENT/…`, `Tidegate-Client` or a token bound to it.",
-                    clients.len()
-                ),
-            ));
-        }
+    let ((Some(chosen), _) | (None, &[chosen])) = (chosen, clients.as_slice()) else {
+        return Err(Refusal::new(
+            Code::ClientRequired,
+            format!(
+                "Consumer `{consumer}` acts for {} clients: name one by `/~CLIENT/…`, `Tidegate-Client` or a token bound to it.",
+                clients.len()
+            ),
+        ));
     };
     if clients.contains(&chosen) { Ok(chosen) } else { Err(unknown()) }
 }

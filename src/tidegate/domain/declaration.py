@@ -65,7 +65,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A `{name}` in a provider's origins, which each connection fills with a value of this pattern."""
+    """A `{name}` in a provider's origins; a connection's value for it matches the pattern whole."""
 
     name: str
     pattern: str
@@ -77,8 +77,9 @@ class Provider:
     """An organisation's API.
 
     `origins` may hold `{variable}` parts, which each connection fills by `variable_rules`;
-    `variables` are their names. `origins[0]` serves operations that name no other. `headers` are sent where the consumer sends none of that name (version pins).
-    `encoded_slash` allows `%2F` inside a path parameter.
+    `variables` are their names. `origins[0]` serves operations that name no other. `headers` are
+    sent where the consumer sends none of that name (version pins). `encoded_slash` allows `%2F`
+    inside a path parameter.
     """
 
     name: str

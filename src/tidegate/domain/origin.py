@@ -28,7 +28,13 @@ class Origin:
         parts = urlsplit(text)
         if parts.scheme not in DEFAULT_PORTS:
             raise ValueError(f"an origin starts with `https://`, not `{parts.scheme or text}`")
-        if parts.path not in {"", "/"} or parts.query or parts.fragment or "?" in text or "#" in text:
+        if (
+            parts.path not in {"", "/"}
+            or parts.query
+            or parts.fragment
+            or "?" in text
+            or "#" in text
+        ):
             raise ValueError("an origin has no path, query or fragment")
         if parts.username is not None or "@" in parts.netloc:
             raise ValueError("an origin has no user or password")
@@ -56,7 +62,9 @@ def _host(host: str) -> str:
             raise ValueError("an address with a zone id is not an origin")
         return host.lower()
     try:
-        ascii_host = host.encode("idna").decode("ascii").lower() if not host.isascii() else host.lower()
+        ascii_host = (
+            host.encode("idna").decode("ascii").lower() if not host.isascii() else host.lower()
+        )
     except UnicodeError as error:
         raise ValueError("the host is not a valid internationalised name") from error
     labels = ascii_host.split(".")

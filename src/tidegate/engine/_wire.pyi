@@ -22,8 +22,10 @@ class FetchError(Exception):
 def version() -> str: ...
 def problems() -> list[tuple[str, int, str]]:
     """Every problem the engine can answer with: `(code, status, title)`."""
+
 def explain(snapshot: bytes, question: str) -> str:
     """Say what each step would decide about a request; both are JSON."""
+
 def classify_address(text: str) -> str | None:
     """Name the class of an address that no call may reach; None for one of the open Internet."""
 

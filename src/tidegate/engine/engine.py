@@ -44,7 +44,7 @@ class Engine:
     """One running engine: listeners, workers, spool.
 
     Threads may share it. As a context manager it shuts down on the way out, without grace when an
-    error is what ends the block.
+    error is what ends the block, and lets go of the spool, which one engine at a time may hold.
     """
 
     def __init__(self, config: EngineConfig, token_key: Secret) -> None:
@@ -66,6 +66,7 @@ class Engine:
         traceback: TracebackType | None,
     ) -> None:
         self.shutdown(grace_s=5.0 if kind is None else 0.0)
+        del self._native
 
     def addresses(self) -> dict[str, str]:
         """Say where each listener, by its name, really listens (`ip:port`)."""

@@ -72,7 +72,10 @@ fn segment(raw: &str, encoded_slash: bool) -> Result<Cow<'_, str>, PathFault> {
             b'\\' => return Err(fault("backslash", "The path has a backslash.")),
             0x21..=0x7e => {}
             _ => {
-                return Err(fault("path-character", "The path has a character that must be percent-encoded."));
+                return Err(fault(
+                    "path-character",
+                    "The path has a character that must be percent-encoded.",
+                ));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Find the operation that a method and a path name, the way OpenAPI says: concrete before templated.
+//! Find the operation that a method and a path name, the way `OpenAPI` says: concrete before templated.
 //!
 //! A tree of segments. At each level a literal child wins over a pattern (`{base}...{head}`), which wins
 //! over a bare `{parameter}`; when the better branch leads nowhere the next one is tried. A visit costs

@@ -1,0 +1,120 @@
+"""Load: wrk says how much goes through (closed loop), our own generator how long a call takes (open loop)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.procfs import CoreTimes
+from bench.stage import CACHE, BenchError, Cores, pinned, program
+from bench.target import Target
+
+CONNECTIONS: Final = 64
+
+_LOADGEN: Final = Path(__file__).parent / "loadgen"
+_LOADGEN_BUILT: Final = CACHE / "loadgen"
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a closed loop got through. `gate_busy` and `load_busy` are shares of the two cores' time.
+
+    `failed` are answers that were no success and connections that broke.
+    """
+
+    calls: int
+    failed: int
+    per_second: float
+    gate_busy: float
+    load_busy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """What an open loop saw, from each call's intended start; `late_*` is the generator's own error."""
+
+    calls: int
+    p50_us: float
+    p90_us: float
+    p99_us: float
+    p999_us: float
+    max_us: float
+    late_p50_us: float
+    late_p99_us: float
+
+
+def saturate(
+    target: Target, cores: Cores, seconds: float, *, paths: Path | None = None
+) -> Capacity:
+    """Call as fast as it goes on 64 connections.
+
+    Raises:
+        BenchError: a call failed; a rate of failures says nothing.
+    """
+    capacity = saturate_counting_failures(target, cores, seconds, paths=paths)
+    if capacity.failed:
+        raise BenchError(f"{target.name}: {capacity.failed} of {capacity.calls} calls failed")
+    return capacity
+
+
+def saturate_counting_failures(
+    target: Target, cores: Cores, seconds: float, *, paths: Path | None = None
+) -> Capacity:
+    """As `saturate`, where failures are what is measured."""
+    argv = [program("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--timeout", "10s"]
+    argv += ["-s", str(Path(__file__).with_name("calls.lua"))]
+    for name, value in target.headers.items():
+        argv += ["-H", f"{name}: {value}"]
+    env = {**os.environ, **({"BENCH_PATHS": str(paths)} if paths else {})}
+    before = [CoreTimes.read(core) for core in (cores.gate, cores.load)]
+    seen = _run([*argv, target.url], cores, env)
+    after = [CoreTimes.read(core) for core in (cores.gate, cores.load)]
+    gate, load = (now.busy_share(then) for then, now in zip(before, after, strict=True))
+    return Capacity(
+        calls=int(seen["calls"]),
+        failed=int(seen["refused"] + seen["broken"]),
+        per_second=seen["calls"] / seen["duration_us"] * 1e6,
+        gate_busy=gate,
+        load_busy=load,
+    )
+
+
+def pace(target: Target, cores: Cores, rate: float, seconds: float, *, seed: int) -> Latency:
+    """Call at a steady mean rate, whatever the answers do.
+
+    Raises:
+        BenchError: a call was refused or broken.
+    """
+    warmup = int(rate)  # the first second
+    argv = [str(_LOADGEN_BUILT / "release" / "loadgen"), "--target", f"127.0.0.1:{target.port}"]
+    argv += ["--path", target.path, "--rate", f"{rate:.0f}", "--calls", f"{rate * seconds:.0f}"]
+    argv += ["--warmup", str(warmup), "--connections", str(CONNECTIONS), "--seed", str(seed)]
+    for name, value in target.headers.items():
+        argv += ["--header", f"{name}: {value}"]
+    seen = _run(argv, cores, dict(os.environ))
+    refused, failed = seen.pop("refused"), seen.pop("failed")
+    if refused or failed:
+        raise BenchError(f"{target.name}: {refused:.0f} calls refused, {failed:.0f} broken")
+    return Latency(calls=int(seen.pop("calls")), **seen)
+
+
+def build_generator() -> None:
+    """Build our generator, if it is not there yet."""
+    argv = ["cargo", "build", "--release", "--locked", "--quiet"]
+    argv += ["--target-dir", str(_LOADGEN_BUILT)]
+    subprocess.run(argv, cwd=_LOADGEN, check=True)
+
+
+def _run(argv: list[str], cores: Cores, env: dict[str, str]) -> dict[str, float]:
+    done = subprocess.run(
+        pinned(cores.load, argv), env=env, capture_output=True, text=True, check=False, timeout=300
+    )
+    if done.returncode != 0:
+        raise BenchError(
+            f"{Path(argv[0]).name} failed: {done.stderr.strip() or done.stdout.strip()}"
+        )
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,0 +1,105 @@
+"""The peers, each with its own usual settings and the same policies; their files stand beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from bench.provider import CREDENTIAL, Provider, nginx_user
+from bench.stage import Running, Stage, program, wait_until_open
+from bench.target import Target
+from bench.templates import fill
+
+_TOKEN: Final = "Bearer tdg_thebenchsaccesstokenofthepeers"
+_HERE: Final = Path(__file__).parent
+
+Start = Callable[[Stage, Provider], Target]
+
+
+def start_nginx(stage: Stage, provider: Provider) -> Target:
+    port, config = _config(stage, provider, "nginx.conf", USER=nginx_user())
+    return _listening(stage, port, "nginx", [program("nginx"), "-e", "stderr", "-c", str(config)])
+
+
+def start_haproxy(stage: Stage, provider: Provider) -> Target:
+    port, config = _config(stage, provider, "haproxy.cfg")
+    return _listening(stage, port, "haproxy", [program("haproxy"), "-db", "-f", str(config)])
+
+
+def start_envoy(stage: Stage, provider: Provider) -> Target:
+    port, config = _config(stage, provider, "envoy.yaml")
+    argv = [program("envoy"), "-c", str(config), "--concurrency", "1"]
+    argv += ["--disable-hot-restart", "--log-level", "error"]
+    return _listening(stage, port, "envoy", argv)
+
+
+def start_mitmproxy(stage: Stage, provider: Provider) -> Target:
+    """All by options of its own: a Python addon would only make it slower."""
+    port = stage.free_port()
+    argv = [program("mitmdump"), "--mode", f"reverse:https://127.0.0.1:{provider.tls_port}"]
+    argv += ["--listen-host", "127.0.0.1", "--listen-port", str(port)]
+    settings = {
+        "ssl_verify_upstream_trusted_ca": provider.certificate.authority,
+        # The right token becomes the credential; then what has no credential, or another path, is refused.
+        "modify_headers": f'|~q & ~hq "(?i)authorization: {_TOKEN}"|authorization|{CREDENTIAL}',
+        "block_list": f'|!(~hq "(?i)authorization: {CREDENTIAL}" & ~u /v1/items/)|403',
+        "flow_detail": "1",  # one line a call: its access log
+        "confdir": stage.folder / "mitmproxy",
+    }
+    for name, value in settings.items():
+        argv += ["--set", f"{name}={value}"]
+    return _listening(stage, port, "mitmproxy", argv)
+
+
+PEERS: Final[dict[str, Start]] = {
+    "nginx": start_nginx,
+    "haproxy": start_haproxy,
+    "envoy": start_envoy,
+    "mitmproxy": start_mitmproxy,
+}
+
+
+def direct(provider: Provider) -> Target:
+    """No gateway: the generator calls the provider over TLS."""
+    return Target(
+        name="direct",
+        port=provider.tls_port,
+        scheme="https",
+        headers={"Authorization": CREDENTIAL},
+        guarded=False,
+    )
+
+
+def direct_plain(provider: Provider) -> Target:
+    """No gateway and no TLS."""
+    return Target(
+        name="direct, plain",
+        port=provider.plain_port,
+        headers={"Authorization": CREDENTIAL},
+        guarded=False,
+    )
+
+
+def _config(stage: Stage, provider: Provider, name: str, **more: object) -> tuple[int, Path]:
+    port = stage.free_port()
+    config = fill(
+        _HERE / name,
+        stage.folder / f"peer-{name}",
+        FOLDER=stage.folder,
+        PORT=port,
+        PROVIDER_PORT=provider.tls_port,
+        PROVIDER_NAME=provider.name,
+        AUTHORITY=provider.certificate.authority,
+        CREDENTIAL=CREDENTIAL,
+        TOKEN=_TOKEN,
+        **more,
+    )
+    return port, config
+
+
+def _listening(stage: Stage, port: int, name: str, argv: list[str]) -> Target:
+    running: Running = stage.start(name, argv, core=stage.cores.gate)
+    wait_until_open(running, port)
+    headers = {"Authorization": _TOKEN}
+    return Target(name=name, port=port, headers=headers, running=running)

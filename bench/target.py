@@ -1,0 +1,68 @@
+"""Where calls are sent, and what shows that whoever answers does its work."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from bench.provider import ANSWER
+from bench.stage import BenchError, Running
+
+CONSUMER_TOKEN_HEADER: Final = "Authorization"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A port on loopback and the call to make there.
+
+    `guarded` says that calls without a token, or to a path outside the grant, must be refused.
+    """
+
+    name: str
+    port: int
+    path: str = "/v1/items/42"
+    scheme: str = "http"
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    running: Running | None = None
+    guarded: bool = True
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}{self.path}"
+
+    def at(self, path: str) -> Target:
+        """The same target, another path."""
+        return replace(self, path=path)
+
+
+def expect_the_work_done(target: Target) -> None:
+    """Make the call once, and the calls that must be refused.
+
+    Raises:
+        BenchError: this target would be measured doing less than the others.
+    """
+    status, body = call(target)
+    if (status, body) != (200, ANSWER):
+        raise BenchError(f"{target.name} answered {status} with {len(body)} bytes: {body[:300]!r}")
+    if not target.guarded:
+        return
+    for wrong in (
+        replace(target, headers={}),
+        target.at(f"{target.path.rsplit('/', 2)[0]}/other/42"),
+    ):
+        status, _ = call(wrong)
+        if status not in {401, 403, 404}:
+            raise BenchError(f"{target.name} let a call through that it must refuse ({status})")
+
+
+def call(target: Target, method: str = "GET") -> tuple[int, bytes]:
+    """Make one call over plain HTTP on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=30)
+    try:
+        connection.request(method, target.path, headers=dict(target.headers))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()

@@ -1,0 +1,77 @@
+"""The table of commands: name, where it is written, and the group it is shown in.
+
+Commands are named by import path, and only the one that runs is imported. The sentence beside each
+is what `tidegate --help` shows; the command's docstring is what `tidegate COMMAND --help` shows.
+"""
+
+from __future__ import annotations
+
+from cyclopts import App, Group
+
+from tidegate import __version__
+from tidegate.cli.helptext import HelpFormatter
+from tidegate.cli.terminal import help_output
+
+_DECLARE = "Declare what may be called"
+_CONNECT = "Let providers and consumers in"
+_OPERATE = "Run it and see what happens"
+_TRY = "Try it"
+
+_HELP = """The one way out to third-party APIs.
+
+State is kept in ~/.local/share/tidegate, or where TIDEGATE_HOME says. TIDEGATE_DEBUG=1 shows the
+full detail of an unexpected error.
+"""
+
+_COMMANDS = (
+    (_DECLARE, "check", "declared:check", "Say what is wrong, or weak, in a declaration."),
+    (_DECLARE, "plan", "revisions:plan", "Show what `apply` would change; exit 2 if anything."),
+    (_DECLARE, "apply", "revisions:apply", "Store a declaration as the next revision."),
+    (_DECLARE, "revisions", "revisions:revisions", "List what was applied, by whom and when."),
+    (_DECLARE, "rollback", "revisions:rollback", "Apply an earlier revision again."),
+    (_DECLARE, "providers", "declared:providers", "List the declared providers."),
+    (_DECLARE, "operations", "declared:operations", "List a provider's operations."),
+    (_DECLARE, "presets", "declared:presets", "List the providers built in."),
+    (_DECLARE, "schema", "declared:schema", "Print the JSON Schema of `tidegate.yaml`."),
+    (_CONNECT, "connect", "connections:connect", "Seal a client's credential for a provider."),
+    (_CONNECT, "connections", "connections:connections", "List the connections."),
+    (_CONNECT, "disconnect", "connections:disconnect", "Forget a connection and its credential."),
+    (_CONNECT, "token", "tokens:token", "Create, list and revoke access tokens."),
+    (_OPERATE, "up", "running:up", "Run the gateway, and follow the declaration as it changes."),
+    (_OPERATE, "explain", "explaining:explain", "Say what would decide a call, without making it."),
+    (_OPERATE, "calls", "records:calls", "Show the calls that were made."),
+    (_OPERATE, "usage", "records:usage", "Count calls by client, provider and operation."),
+    (_TRY, "demo", "story:demo", "Watch a dozen calls go through, or be refused, and why."),
+    (_TRY, "sandbox", "trying:sandbox", "Run a provider made from an OpenAPI document."),
+    (_TRY, "version", "trying:version", "Print the versions of Tidegate and its engine."),
+)
+
+
+def build(running: str | None) -> App:
+    """Put the table together for a command line that starts with the word `running`."""
+    app = App(
+        name="tidegate",
+        help=_HELP,
+        version=__version__,
+        version_flags=["--version"],
+        help_format="plaintext",
+        help_formatter=HelpFormatter(),
+        console=help_output(),
+        print_error=False,
+        exit_on_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    groups = {
+        title: Group(title, sort_key=place)
+        for place, title in enumerate((_DECLARE, _CONNECT, _OPERATE, _TRY))
+    }
+    for place, (group, name, where, sentence) in enumerate(_COMMANDS):
+        app.command(
+            f"tidegate.cli.{where}",
+            name=name,
+            help=None if name == running else sentence,
+            group=groups[group],
+            sort_key=place,
+        )
+    return app

@@ -1,0 +1,142 @@
+"""`connect`, `connections` and `disconnect`: clients' accounts at providers.
+
+A secret comes from a hidden prompt, standard input or a file. It is never taken from the command
+line, which every process of the machine can read, and never shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from tidegate.cli.outcome import DONE, Refusal
+from tidegate.cli.reading import open_state, ready_vault, revision_in_force
+from tidegate.cli.terminal import GOOD, NAME, json_out, moment, say, table
+from tidegate.domain.connection import DEFAULT_CONNECTION
+
+if TYPE_CHECKING:
+    from tidegate.domain.connection import Connection
+
+_Client = Annotated[str, Parameter(help="Whose account it is.")]
+_Provider = Annotated[str, Parameter(help="The provider, as the declaration names it.")]
+_Name = Annotated[str, Parameter(help="Tells several accounts at one provider apart.")]
+_Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+
+
+def connect(
+    provider: _Provider,
+    /,
+    *,
+    client: _Client,
+    name: _Name = DEFAULT_CONNECTION,
+    from_file: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative="",
+            help="Read the secret from this file; FIELD=FILE reads one field. May be given again.",
+        ),
+    ] = (),
+    var: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative="",
+            help="Fill a variable of the provider's address: `shop=acme`. May be given again.",
+        ),
+    ] = (),
+) -> int:
+    """Seal a client's credential for a provider, as a new connection or the next version of one.
+
+    At a terminal it asks for each field, without showing it. Otherwise it reads standard input. A
+    credential of one field is read as it is; one of several as JSON, or as lines of `field=value`.
+    """
+    from tidegate.cli.secrets import read_credential
+
+    with open_state() as state:
+        declaration = revision_in_force(state).declaration
+        ready_vault(state)
+        wanted = state.connections.fields(declaration, provider)
+        made = state.connections.connect(
+            declaration,
+            provider,
+            client,
+            name,
+            read_credential(wanted, from_file),
+            _variables(var),
+        )
+    where = ", ".join(made.origins)
+    say(
+        ("connected ", GOOD),
+        f"{made.client} to {made.provider} as {made.name}, version {made.version}",
+    )
+    say(f"Its credential is sealed, and leaves only for {where}.")
+    return DONE
+
+
+def connections(*, as_json: _Json = False) -> int:
+    """List the connections: whose, where to, since when. No secret is shown."""
+    with open_state() as state:
+        known = state.store.connections.all()
+    if as_json:
+        json_out([_as_json(one) for one in known])
+        return DONE
+    rows = [
+        (
+            (one.client, NAME),
+            one.provider,
+            one.name,
+            one.scheme,
+            str(one.version),
+            ", ".join(one.origins),
+            moment(one.rotated_at),
+        )
+        for one in known
+    ]
+    columns = (
+        "client",
+        "provider",
+        "name",
+        "credential",
+        ("version", "right"),
+        "bound to",
+        "since",
+    )
+    table(columns, rows)
+    return DONE
+
+
+def disconnect(provider: _Provider, /, *, client: _Client, name: _Name = DEFAULT_CONNECTION) -> int:
+    """Forget a connection, and destroy its sealed credential.
+
+    The credential stays valid at the provider: revoke it there too.
+    """
+    with open_state() as state:
+        state.connections.disconnect(client, provider, name)
+    say(("disconnected ", GOOD), f"{client} from {provider} ({name})")
+    return DONE
+
+
+def _variables(words: tuple[str, ...]) -> Mapping[str, str]:
+    filled: dict[str, str] = {}
+    for word in words:
+        variable, equals, value = word.partition("=")
+        if not equals or not variable:
+            raise Refusal("`--var` takes NAME=VALUE", "for example `--var shop=acme`")
+        filled[variable] = value
+    return filled
+
+
+def _as_json(one: Connection) -> dict[str, object]:
+    return {
+        "id": one.id,
+        "client": one.client,
+        "provider": one.provider,
+        "name": one.name,
+        "version": one.version,
+        "scheme": one.scheme,
+        "origins": one.origins,
+        "fields": one.fields,
+        "created_at": one.created_at,
+        "rotated_at": one.rotated_at,
+    }

@@ -1,0 +1,226 @@
+"""`calls` and `usage`: what was called, and how much.
+
+Neither shows a value from a call: none is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from tidegate.cli.outcome import DONE, Refusal
+from tidegate.cli.reading import open_state
+from tidegate.cli.terminal import (
+    BAD,
+    GOOD,
+    NAME,
+    QUIET,
+    WEAK,
+    counted,
+    json_out,
+    moment,
+    notice,
+    say,
+    table,
+)
+
+if TYPE_CHECKING:
+    from tidegate.domain.call import CallRecord, Gap
+    from tidegate.store import Store, Usage
+
+_POLL_SECONDS: Final = 0.25
+_PAGE: Final = 1_000
+_LIMIT_MAX: Final = 100_000
+_UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+_SERVER_ERROR: Final = 500
+_KIBIBYTE: Final = 1024
+_Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+
+
+def calls(
+    *,
+    follow: Annotated[
+        bool, Parameter(alias="-f", negative="", help="Go on with new calls as they come.")
+    ] = False,
+    client: Annotated[str | None, Parameter(help="Only this client's.")] = None,
+    consumer: Annotated[str | None, Parameter(help="Only this consumer's.")] = None,
+    provider: Annotated[str | None, Parameter(help="Only those to this provider.")] = None,
+    outcome: Annotated[
+        str | None, Parameter(help="Only those that ended so: `ok`, or a problem's code.")
+    ] = None,
+    limit: Annotated[
+        int,
+        Parameter(
+            alias="-n", validator=Number(gte=1, lte=_LIMIT_MAX), help="How many, the newest."
+        ),
+    ] = 50,
+    as_json: Annotated[
+        bool, Parameter(name="--json", negative="", help="Print one JSON object a line.")
+    ] = False,
+) -> int:
+    """Show the calls that were made, oldest first.
+
+    A refused call is followed by the reason. Of a query string only parameter names are kept.
+    """
+    _check_outcome(outcome)
+    with open_state() as state:
+        read = partial(
+            state.store.calls.recent,
+            client=client,
+            consumer=consumer,
+            provider=provider,
+            outcome=outcome,
+        )
+        page = read(limit=limit)
+        show = _as_line if as_json else _Lines().show
+        for record in page.calls:
+            show(record)
+        if not page.calls and not follow:
+            notice(("no calls", QUIET))
+        while follow:
+            time.sleep(_POLL_SECONDS)
+            page = read(limit=_PAGE, after=page.cursor)
+            for record in page.calls:
+                show(record)
+    return DONE
+
+
+def usage(
+    *,
+    since: Annotated[
+        str, Parameter(help="From when: `30m`, `24h`, `7d` ago, or a date and time (ISO 8601).")
+    ] = "30d",
+    as_json: _Json = False,
+) -> int:
+    """Count calls by client, provider and operation, by whole hours.
+
+    `refused` are calls that Tidegate did not let through, `failed` those it could not complete.
+    """
+    start = _moment_of(since)
+    with open_state() as state:
+        sums = state.store.calls.usage(since=start)
+        missing = _gaps_since(state.store, start)
+    if as_json:
+        json_out({"usage": list(map(asdict, sums)), "gaps": list(map(asdict, missing))})
+        return DONE
+    columns = ("calls", "ok", "refused", "failed", "sent", "received", "p50", "p95")
+    table(
+        ("client", "provider", "operation", *((name, "right") for name in columns)),
+        map(_usage_row, sums),
+    )
+    for gap in missing:
+        after = moment(datetime.fromtimestamp(gap.after_ms / 1000, UTC))
+        most = counted(gap.events_max, "call")
+        notice(("gap ", WEAK), f" at most {most} after {after} not recorded: {gap.reason}")
+    return DONE
+
+
+class _Lines:
+    """Prints calls under each other; a column grows when a longer word comes."""
+
+    def __init__(self) -> None:
+        self._widths = [0] * 7
+
+    def show(self, record: CallRecord) -> None:
+        words = (
+            moment(datetime.fromtimestamp(record.at_ms / 1000, UTC)),
+            record.outcome,
+            str(record.status),
+            record.consumer or "-",
+            record.client or "-",
+            record.provider or "-",
+            record.operation or record.method,
+        )
+        self._widths = [max(*pair) for pair in zip(self._widths, map(len, words), strict=True)]
+        at, outcome, status, *names = (
+            word.ljust(width) for word, width in zip(words, self._widths, strict=True)
+        )
+        say(
+            (at, QUIET),
+            "  ",
+            (outcome, _colour(record)),
+            "  ",
+            status,
+            "  ",
+            "  ".join(names),
+            (f"  {_duration(record.total_us)}", QUIET),
+        )
+        if record.outcome != "ok" and record.detail:
+            say((f"{'':{self._widths[0]}}  {record.detail}", QUIET))
+
+
+def _as_line(record: CallRecord) -> None:
+    json_out(asdict(record), indent=None)
+
+
+def _colour(record: CallRecord) -> str:
+    if record.outcome != "ok":
+        return BAD
+    return GOOD if record.decision != "report" and record.status < _SERVER_ERROR else WEAK
+
+
+def _check_outcome(outcome: str | None) -> None:
+    from tidegate.problems import PROBLEMS
+
+    if outcome is not None and outcome != "ok" and outcome not in PROBLEMS:
+        raise Refusal(
+            f"`{outcome}` is no way in which a call ends",
+            f"it is `ok`, or one of {', '.join(PROBLEMS)}",
+        )
+
+
+def _moment_of(text: str) -> datetime:
+    unit = _UNITS.get(text[-1:])
+    if unit is not None and text[:-1].isdecimal():
+        return datetime.now(UTC) - min(int(text[:-1]), 100_000) * unit
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        raise Refusal(
+            f"`{text}` is no time", "write `30m`, `24h`, `7d`, `2026-01-31` or `2026-01-31T08:00`"
+        ) from None
+
+
+def _gaps_since(store: Store, start: datetime) -> list[Gap]:
+    return [gap for gap in store.calls.gaps() if gap.noticed_ms >= start.timestamp() * 1000]
+
+
+def _usage_row(one: Usage) -> tuple[str | tuple[str, str], ...]:
+    return (
+        one.client or "-",
+        (one.provider or "-", NAME),
+        one.operation or "-",
+        f"{one.calls:,}",
+        f"{one.ok:,}",
+        (f"{one.refused:,}", WEAK if one.refused else QUIET),
+        (f"{one.failed:,}", BAD if one.failed else QUIET),
+        _size(one.sent_bytes),
+        _size(one.received_bytes),
+        _duration(one.p50_us),
+        _duration(one.p95_us),
+    )
+
+
+def _duration(microseconds: int | None) -> str:
+    if microseconds is None:
+        return "-"
+    if microseconds < 1_000_000:  # noqa: PLR2004
+        return f"{microseconds / 1_000:.1f} ms"
+    return f"{microseconds / 1_000_000:.2f} s"
+
+
+def _size(count: int) -> str:
+    if count < _KIBIBYTE:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("KiB", "MiB", "GiB"):
+        size /= _KIBIBYTE
+        if size < _KIBIBYTE:
+            return f"{size:.1f} {unit}"
+    return f"{size / _KIBIBYTE:.1f} TiB"
