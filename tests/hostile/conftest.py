@@ -1,0 +1,13 @@
+"""One gateway with its providers, for all attacks of a run."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tidegate.demo import Stage, set_stage
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with set_stage() as stage:
+        yield stage
