@@ -31,6 +31,8 @@ from tidegate.cli.terminal import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tidegate.domain.call import CallRecord, Gap
     from tidegate.store import Store, Usage
 
@@ -78,16 +80,14 @@ def calls(
             outcome=outcome,
         )
         page = read(limit=limit)
-        show = _as_line if as_json else _Lines().show
-        for record in page.calls:
-            show(record)
+        show = _show_as_json if as_json else _Lines().show
+        show(page.calls)
         if not page.calls and not follow:
             notice(("no calls", QUIET))
         while follow:
             time.sleep(_POLL_SECONDS)
             page = read(limit=_PAGE, after=page.cursor)
-            for record in page.calls:
-                show(record)
+            show(page.calls)
     return DONE
 
 
@@ -127,36 +127,41 @@ class _Lines:
     def __init__(self) -> None:
         self._widths = [0] * 7
 
-    def show(self, record: CallRecord) -> None:
-        words = (
-            moment(datetime.fromtimestamp(record.at_ms / 1000, UTC)),
-            record.outcome,
-            str(record.status),
-            record.consumer or "-",
-            record.client or "-",
-            record.provider or "-",
-            record.operation or record.method,
-        )
-        self._widths = [max(*pair) for pair in zip(self._widths, map(len, words), strict=True)]
-        at, outcome, status, *names = (
-            word.ljust(width) for word, width in zip(words, self._widths, strict=True)
-        )
+    def show(self, records: Sequence[CallRecord]) -> None:
+        rows = [(record, _words(record)) for record in records]
+        for _, words in rows:
+            self._widths = list(map(max, self._widths, map(len, words)))
+        for record, words in rows:
+            self._show(record, words)
+
+    def _show(self, record: CallRecord, words: Sequence[str]) -> None:
+        at, outcome, status, *names = map(str.ljust, words, self._widths)
         say(
             (at, QUIET),
             "  ",
             (outcome, _colour(record)),
-            "  ",
-            status,
-            "  ",
-            "  ".join(names),
+            f"  {status}  {'  '.join(names)}",
             (f"  {_duration(record.total_us)}", QUIET),
         )
         if record.outcome != "ok" and record.detail:
             say((f"{'':{self._widths[0]}}  {record.detail}", QUIET))
 
 
-def _as_line(record: CallRecord) -> None:
-    json_out(asdict(record), indent=None)
+def _words(record: CallRecord) -> tuple[str, ...]:
+    return (
+        moment(datetime.fromtimestamp(record.at_ms / 1000, UTC)),
+        record.outcome,
+        str(record.status),
+        record.consumer or "-",
+        record.client or "-",
+        record.provider or "-",
+        record.operation or record.method,
+    )
+
+
+def _show_as_json(records: Sequence[CallRecord]) -> None:
+    for record in records:
+        json_out(asdict(record), indent=None)
 
 
 def _colour(record: CallRecord) -> str:

@@ -97,7 +97,7 @@ def table(
 
 def json_out(value: object, *, indent: int | None = 2) -> None:
     """Print JSON to standard output."""
-    print(json.dumps(value, indent=indent, ensure_ascii=False, default=_as_json))
+    print(json.dumps(value, indent=indent, ensure_ascii=False, default=_as_json), flush=True)
 
 
 def moment(at: datetime | None) -> str:
@@ -124,7 +124,13 @@ def has_terminal() -> bool:
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
-    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    class PlainConsole(Console):
+        """Leaves it to the command's end what a reader who has gone means."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    console = PlainConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = _UNBOUNDED_COLUMNS
     return console
