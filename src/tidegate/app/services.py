@@ -254,4 +254,4 @@ def _get(engine: Engine, url: str) -> Fetched:
     try:
         return engine.fetch("GET", url, [("accept", "*/*")])
     except FetchError as error:
-        raise OSError(0, error.detail) from error
+        raise OSError(0, f"{error.problem.title} ({error.detail})") from error
