@@ -7,7 +7,7 @@ import pytest
 
 from tidegate.demo import Stage
 
-TARGET = "/stripe/v1/customers"
+TARGET = "/stripe/v1/payment_intents"
 
 
 def exchange(stage: Stage, request: bytes) -> bytes:
