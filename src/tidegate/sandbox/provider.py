@@ -12,9 +12,9 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from tidegate.domain.operation import Operation
@@ -73,18 +73,21 @@ class ProviderApp:
             await _deliver(self._received_page(), receive, send, head=False)
             return
         operation = self._matcher.find(request.method, path)
-        call = self.received.add(await self._call(request, path, operation))
+        call = self._call(request, path, operation)
+        call, is_whole = await _with_body(call, request)
+        if not is_whole:
+            self.received.settle(self.received.add(call).number, "consumer gone")
+            return
         reply = self._reply(request, call, operation)
+        call = self.received.add(replace(call, status=reply.status))
         end = await _deliver(reply, receive, send, head=request.method == "HEAD")
-        self.received.settle(call.number, status=reply.status, end=end)
+        self.received.settle(call.number, end)
 
-    async def _call(self, request: Request, path: str, operation: Operation | None) -> Received:
+    def _call(self, request: Request, path: str, operation: Operation | None) -> Received:
         verdict, account = credential.judge(request, self.contract.attach, self.accounts)
-        at_ms = time.time_ns() // 1_000_000
-        body, body_bytes = await _body(request)
         return Received(
             number=0,
-            at_ms=at_ms,
+            at_ms=time.time_ns() // 1_000_000,
             method=request.method,
             path=path,
             http=request.scope["http_version"],
@@ -93,8 +96,6 @@ class ProviderApp:
             account=account,
             query=tuple(request.query_params.multi_items()),
             headers=tuple(request.headers.items()),
-            body=body,
-            body_bytes=body_bytes,
         )
 
     def _reply(self, request: Request, call: Received, operation: Operation | None) -> _Reply:
@@ -200,12 +201,16 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-async def _body(request: Request) -> tuple[bytes, int]:
-    kept, size = bytearray(), 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        kept += chunk[: BODY_KEPT_BYTES - len(kept)]
-    return bytes(kept), size
+async def _with_body(call: Received, request: Request) -> tuple[Received, bool]:
+    """Read the body, and say whether it came whole."""
+    kept, size, is_whole = bytearray(), 0, True
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            kept += chunk[: BODY_KEPT_BYTES - len(kept)]
+    except ClientDisconnect:
+        is_whole = False
+    return replace(call, body=bytes(kept), body_bytes=size), is_whole
 
 
 async def _once(body: bytes = b"") -> AsyncIterator[bytes]:

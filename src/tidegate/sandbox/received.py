@@ -25,7 +25,7 @@ class Received:
     """One call as the provider saw it.
 
     `account` names whose credential it carried, when it was a right one. `body` is its first
-    mebibyte, `body_bytes` its whole length. `status` is None until an answer was begun.
+    mebibyte, `body_bytes` its whole length. `status` None: no answer was begun.
     """
 
     number: int
@@ -38,7 +38,7 @@ class Received:
     account: str | None
     query: tuple[tuple[str, str], ...] = field(repr=False)
     headers: tuple[tuple[str, str], ...] = field(repr=False)
-    body: bytes = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
     body_bytes: int = 0
     status: int | None = None
     end: End = "open"
@@ -98,12 +98,12 @@ class Ledger:
             self._changed.notify_all()
             return numbered
 
-    def settle(self, number: int, *, status: int, end: End) -> None:
-        """Note how a call was answered."""
+    def settle(self, number: int, end: End) -> None:
+        """Note how a call ended."""
         with self._changed:
             for index, call in enumerate(self._calls):
                 if call.number == number:
-                    self._calls[index] = replace(call, status=status, end=end)
+                    self._calls[index] = replace(call, end=end)
                     self._ended.append(self._calls[index])
                     self._endings += 1
             self._changed.notify_all()

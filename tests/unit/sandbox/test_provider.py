@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -67,6 +68,7 @@ def test_remembers_whose_credential_came_and_what_with_it(shop: Sandbox, client:
 
 def test_what_is_shown_holds_no_value(shop: Sandbox, client: httpx.Client):
     client.post("/v2/orders?card=4242", content=b"body canary")
+    shop.received.wait_for(lambda call: call.end == "answered")
     page = client.get("/-/received")
     (seen,) = page.json()["received"]
     assert (seen["query"], seen["body_bytes"], seen["end"]) == (["card"], 11, "answered")
@@ -146,6 +148,18 @@ def test_notices_that_the_consumer_is_gone(shop: Sandbox):
     with consumer(shop, Authorization=f"Bearer {KEY}") as client, pytest.raises(httpx.ReadTimeout):
         client.get(ORDER, params={"sandbox": "slow:60"}, timeout=0.2)
     shop.received.wait_for(lambda call: call.end == "consumer gone")
+
+
+def test_remembers_a_call_whose_body_was_cut(shop: Sandbox, client: httpx.Client):
+    def body() -> Iterator[bytes]:
+        yield b"half"
+        raise OSError("the consumer fails")
+
+    with pytest.raises(OSError, match="fails"):
+        client.post("/v2/orders", content=body())
+    client.close()
+    call = shop.received.wait_for(lambda call: call.end == "consumer gone")
+    assert (call.body_bytes, call.status) in {(4, None), (0, None)}
 
 
 def test_waiting_for_a_call_that_does_not_come_says_what_did(shop: Sandbox, client: httpx.Client):

@@ -19,15 +19,14 @@ def call(path: str) -> Received:
         account=None,
         query=(),
         headers=(("x", "1"), ("x", "2")),
-        body=b"",
     )
 
 
 def test_calls_are_given_in_the_order_they_ended():
     ledger = Ledger()
     first, second = ledger.add(call("/first")), ledger.add(call("/second"))
-    ledger.settle(second.number, status=200, end="answered")
-    ledger.settle(first.number, status=200, end="cut")
+    ledger.settle(second.number, "answered")
+    ledger.settle(first.number, "cut")
     assert [c.path for c in islice(ledger.ended(), 2)] == ["/second", "/first"]
 
 
