@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -263,7 +264,7 @@ def test_database_that_goes_away_stops_no_call_and_loses_no_record(tmp_path: Pat
     with postgresql_cluster() as cluster:
         with cluster.running():
             place = replace(home(tmp_path), store_url=cluster.new_database())
-            running = stack = up(place, file)
+            stack = up(place, file)
             running = stack.__enter__()
             assert running.code() == "ok"
         assert [running.code() for _ in range(20)] == ["ok"] * 20
@@ -280,11 +281,14 @@ def stored(running: Up) -> int:
 
 
 @contextmanager
-def process(place: Home, file: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def process(
+    place: Home, file: Path, **variables: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run `tidegate up` as a process without a terminal; gives the address it listens on."""
     environment = os.environ | {
         "TIDEGATE_HOME": str(place.data),
         "TIDEGATE_ROOT_KEY_FILE": str(place.root_key),
+        **variables,
     }
     with subprocess.Popen(
         [sys.executable, "-m", "tidegate.cli", "up", str(file)],
@@ -340,6 +344,17 @@ def test_sighup_reads_the_file_again_and_interrupts_nothing(tmp_path: Path, file
             running.send_signal(signal.SIGHUP)
             assert httpx.get(f"{url}/-/ready", trust_env=False).status_code == 200
             running.send_signal(signal.SIGINT)
+            assert running.wait(WITHIN_S) == 0
+
+
+def test_service_manager_is_told_when_it_is_ready_and_when_it_stops(tmp_path: Path, file: Path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(WITHIN_S)
+        with process(home(tmp_path), file, NOTIFY_SOCKET=str(tmp_path / "notify")) as (running, _):
+            assert manager.recv(64) == b"READY=1"
+            running.send_signal(signal.SIGTERM)
+            assert manager.recv(64) == b"STOPPING=1"
             assert running.wait(WITHIN_S) == 0
 
 
