@@ -74,4 +74,7 @@ def build(running: str | None) -> App:
             group=groups[group],
             sort_key=place,
         )
+    options = Group("Options", sort_key=len(groups))
+    for flag in ("--help", "--version"):
+        app[flag].group = (options,)
     return app

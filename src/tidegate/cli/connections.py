@@ -19,9 +19,11 @@ from tidegate.domain.connection import DEFAULT_CONNECTION
 if TYPE_CHECKING:
     from tidegate.domain.connection import Connection
 
-_Client = Annotated[str, Parameter(help="Whose account it is.")]
+_Client = Annotated[str, Parameter(metavar="CLIENT", help="Whose account it is.")]
 _Provider = Annotated[str, Parameter(help="The provider, as the declaration names it.")]
-_Name = Annotated[str, Parameter(help="Tells several accounts at one provider apart.")]
+_Name = Annotated[
+    str, Parameter(metavar="NAME", help="Tells several accounts at one provider apart.")
+]
 _Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 
 
@@ -35,6 +37,7 @@ def connect(
         tuple[str, ...],
         Parameter(
             negative="",
+            metavar="[FIELD=]FILE",
             help="Read the secret from this file; FIELD=FILE reads one field. May be given again.",
         ),
     ] = (),
@@ -42,6 +45,7 @@ def connect(
         tuple[str, ...],
         Parameter(
             negative="",
+            metavar="NAME=VALUE",
             help="Fill a variable of the provider's address: `shop=acme`. May be given again.",
         ),
     ] = (),
@@ -53,6 +57,7 @@ def connect(
     """
     from tidegate.cli.secrets import read_credential
 
+    variables = _variables(var)
     with open_state() as state:
         declaration = revision_in_force(state).declaration
         ready_vault(state)
@@ -63,7 +68,7 @@ def connect(
             client,
             name,
             read_credential(wanted, from_file),
-            _variables(var),
+            variables,
         )
     where = ", ".join(made.origins)
     say(

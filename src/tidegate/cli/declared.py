@@ -79,7 +79,11 @@ def operations(
     /,
     *,
     grep: Annotated[
-        str, Parameter(help="Only where this regular expression matches the line, in any case.")
+        str,
+        Parameter(
+            metavar="REGEX",
+            help="Only where this regular expression matches the line, in any case.",
+        ),
     ] = "",
     as_json: _Json = False,
 ) -> int:

@@ -25,10 +25,10 @@ def explain(
     /,
     *,
     client: Annotated[
-        str | None, Parameter(help="For which client; as `Tidegate-Client` would say.")
+        str | None, Parameter(metavar="CLIENT", help="For which; as `Tidegate-Client` would say.")
     ] = None,
     connection: Annotated[
-        str | None, Parameter(help="By which connection; as `Tidegate-Connection` would say.")
+        str | None, Parameter(metavar="NAME", help="By which; as `Tidegate-Connection` would say.")
     ] = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")] = False,
 ) -> int:
@@ -45,6 +45,7 @@ def explain(
         return DONE if found.allowed else REFUSED
     columns = ("step", "decides", "by", "")
     table(columns, [_row(step) for step in found.steps])
+    say()
     _show_end(found)
     return DONE if found.allowed else REFUSED
 

@@ -27,6 +27,7 @@ from tidegate.cli.terminal import (
     moment,
     notice,
     say,
+    say_below,
     table,
 )
 
@@ -50,11 +51,16 @@ def calls(
     follow: Annotated[
         bool, Parameter(alias="-f", negative="", help="Go on with new calls as they come.")
     ] = False,
-    client: Annotated[str | None, Parameter(help="Only this client's.")] = None,
-    consumer: Annotated[str | None, Parameter(help="Only this consumer's.")] = None,
-    provider: Annotated[str | None, Parameter(help="Only those to this provider.")] = None,
+    client: Annotated[str | None, Parameter(metavar="CLIENT", help="Only this client's.")] = None,
+    consumer: Annotated[
+        str | None, Parameter(metavar="CONSUMER", help="Only this consumer's.")
+    ] = None,
+    provider: Annotated[
+        str | None, Parameter(metavar="PROVIDER", help="Only those to this provider.")
+    ] = None,
     outcome: Annotated[
-        str | None, Parameter(help="Only those that ended so: `ok`, or a problem's code.")
+        str | None,
+        Parameter(metavar="OUTCOME", help="Only those that ended so: `ok`, or a problem's code."),
     ] = None,
     limit: Annotated[
         int,
@@ -94,7 +100,8 @@ def calls(
 def usage(
     *,
     since: Annotated[
-        str, Parameter(help="From when: `30m`, `24h`, `7d` ago, or a date and time (ISO 8601).")
+        str,
+        Parameter(metavar="WHEN", help="From when: `30m`, `24h`, `7d` ago, or a date (ISO 8601)."),
     ] = "30d",
     as_json: _Json = False,
 ) -> int:
@@ -144,7 +151,7 @@ class _Lines:
             (f"  {_duration(record.total_us)}", QUIET),
         )
         if record.outcome != "ok" and record.detail:
-            say((f"{'':{self._widths[0]}}  {record.detail}", QUIET))
+            say_below((record.detail, QUIET), indent=self._widths[0] + 2)
 
 
 def _words(record: CallRecord) -> tuple[str, ...]:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 _OPERATIONS_SHOWN_MAX: Final = 12
 _MARKS: Final = {"added": ("+", GOOD), "removed": ("-", BAD), "changed": ("~", WEAK)}
 _Path = Annotated[Path, Parameter(help="tidegate.yaml, or the folder that holds it.")]
-_Note = Annotated[str, Parameter(help="Why, for whoever reads the revisions later.")]
+_Note = Annotated[
+    str, Parameter(metavar="TEXT", help="Why, for whoever reads the revisions later.")
+]
 _Number = Annotated[int, Parameter(name="N", help="The revision's number.")]
 _Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 

@@ -38,7 +38,8 @@ def _asked(field: str) -> Secret:
 
 
 def _standard_input() -> bytes:
-    if sys.stdin.isatty():
+    # It is None where whoever started us closed it.
+    if sys.stdin is None or sys.stdin.isatty():
         raise Refusal(
             "there is no terminal to ask at",
             "give the secret on standard input or by `--from-file`",

@@ -60,6 +60,13 @@ def say(*parts: str | tuple[str, str]) -> None:
     output().print(styled(*parts), soft_wrap=True)
 
 
+def say_below(*parts: str | tuple[str, str], indent: int) -> None:
+    """Print what belongs to the line before, set in from the left and wrapped where there is a width."""
+    from rich.padding import Padding
+
+    _print(Padding(styled(*parts), (0, 0, 0, indent), expand=False))
+
+
 def notice(*parts: str | tuple[str, str]) -> None:
     """Print one line beside the answer."""
     notices().print(styled(*parts), soft_wrap=True)
@@ -118,7 +125,7 @@ def listed(names: Sequence[str]) -> str:
 
 def has_terminal() -> bool:
     """Whether somebody can be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 def _console(*, stderr: bool) -> Console:

@@ -38,11 +38,16 @@ def create(
     /,
     *,
     client: Annotated[
-        str | None, Parameter(help="Bind it to one client; else each call names its client.")
+        str | None,
+        Parameter(metavar="CLIENT", help="Bind it to one client; else each call names its client."),
     ] = None,
     provider: Annotated[
         tuple[str, ...],
-        Parameter(help="Let it reach this provider alone; may be given again.", negative=""),
+        Parameter(
+            negative="",
+            metavar="PROVIDER",
+            help="Let it reach this provider alone. May be given again.",
+        ),
     ] = (),
     days: Annotated[int, Parameter(help="How long it is valid.")] = _DEFAULT_DAYS,
     allow_long: Annotated[

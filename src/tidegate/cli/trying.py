@@ -26,7 +26,7 @@ def sandbox(
     what: Annotated[str, Parameter(help="A preset, or the file of an OpenAPI document.")],
     /,
     *,
-    host: Annotated[str, Parameter(help="Where to listen.")] = "127.0.0.1",
+    host: Annotated[str, Parameter(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[
         int, Parameter(validator=Number(gte=0, lte=_PORT_MAX), help="0 takes a free one.")
     ] = 0,
@@ -34,15 +34,18 @@ def sandbox(
         tuple[str, ...],
         Parameter(
             negative="",
+            metavar="PATH=WHAT",
             help="Misbehave: `/v1/charges*=fail:503`; also slow, trickle, redirect, echo, cut, "
             "big, sse. May be given again.",
         ),
     ] = (),
     ca_file: Annotated[
-        Path | None, Parameter(help="Write the certificate of its authority here too.")
+        Path | None,
+        Parameter(metavar="FILE", help="Write the certificate of its authority here too."),
     ] = None,
     credential_file: Annotated[
-        Path | None, Parameter(help="Write the credential that it takes here, for `connect`.")
+        Path | None,
+        Parameter(metavar="FILE", help="Write the credential that it takes here, for `connect`."),
     ] = None,
     as_json: Annotated[
         bool, Parameter(name="--json", negative="", help="Print one JSON object a line.")
