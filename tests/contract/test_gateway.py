@@ -228,11 +228,28 @@ def test_connection_made_while_it_runs_is_used(tmp_path: Path, file: Path, provi
 def test_connection_of_a_provider_that_moved_is_not_used_and_said_so(
     tmp_path: Path, file: Path, provider: Origin
 ):
-    with origin() as elsewhere, up(home(tmp_path), file) as running:
+    with origin() as elsewhere, capture_logs() as logs, up(home(tmp_path), file) as running:
         assert running.code() == "ok"
         file.write_text(file.read_text().replace(provider.url, elsewhere.url))
         wait_until(lambda: running.code() == "unknown_connection")
         assert elsewhere.seen == []
+    told = [entry for entry in logs if entry["event"] == "connection_not_bound"]
+    assert [(entry["client"], entry["provider"]) for entry in told] == [("acme", "echo")]
+
+
+def test_weakness_that_an_edit_brings_is_told(tmp_path: Path, file: Path):
+    with capture_logs() as logs, up(home(tmp_path), file) as running:
+        told = sum(entry["event"] == "weak" for entry in logs)
+        file.write_text(file.read_text().replace("  echo:\n", "  echo:\n    encoded_slash: true\n"))
+        wait_until(lambda: running.revisions() == [1, 2])
+        wait_until(lambda: sum(entry["event"] == "weak" for entry in logs) == told + 1)
+        assert "encoded_slash" in logs[-1]["what"]
+
+
+def test_changed_listener_waits_for_the_next_start_and_that_is_told(tmp_path: Path, file: Path):
+    with capture_logs() as logs, up(home(tmp_path), file):
+        file.write_text(file.read_text().replace("gateway:\n", "gateway:\n  workers: 1\n"))
+        wait_until(lambda: any(entry["event"] == "gateway_settings_changed" for entry in logs))
 
 
 def test_bad_file_at_the_start_leaves_the_last_revision_in_force(tmp_path: Path, file: Path):

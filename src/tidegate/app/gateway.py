@@ -35,7 +35,7 @@ from tidegate.app.services import Services, load_declaration, services
 from tidegate.app.signals import Signals
 from tidegate.app.startup import engine_config
 from tidegate.app.watching import Watch
-from tidegate.catalog import ConfigErrors, load_settings, weaknesses
+from tidegate.catalog import ConfigErrors, Settings, load_settings, weaknesses
 from tidegate.credentials import Leases
 from tidegate.domain.declaration import Declaration
 from tidegate.engine import Engine, EngineError
@@ -96,7 +96,7 @@ class Gateway:
             _make_root_key(state)
             config = engine_config(settings, self._home.spool)
             engine = stack.enter_context(Engine(config, state.vault.token_key()))
-            supply = Supply(state, engine, self._path, self._author)
+            supply = Supply(state, engine, self._path, settings, self._author)
             supply.begin()
             drain = Drain(engine, state.store)
             drain.start()
@@ -162,8 +162,11 @@ class Gateway:
 class Supply:
     """What an engine is supplied with, and what it was supplied with last."""
 
-    def __init__(self, state: Services, engine: Engine, path: Path, author: str) -> None:
+    def __init__(
+        self, state: Services, engine: Engine, path: Path, settings: Settings, author: str
+    ) -> None:
         self._state = state
+        self._settings = settings
         self._engine = engine
         self._path = path
         self._author = author
@@ -174,6 +177,7 @@ class Supply:
         self._generation = -1
         self._revision: Revision | None = None
         self._snapshot = b""
+        self._unbound = set[str]()
         last = state.last_declared()
         self._declared = last.declaration if last else None
         self._store_away = Trouble(_log, "store_unavailable", "store_available_again")
@@ -222,6 +226,9 @@ class Supply:
     def _reread(self) -> None:
         try:
             self._read()
+            if load_settings(self._path) != self._settings:
+                hint = "they come into force with the next start"
+                _log.warning("gateway_settings_changed", hint=hint)
         except ConfigErrors as wrong:
             self._refuse(wrong)
         except EngineError as error:
@@ -273,6 +280,7 @@ class Supply:
         if self._revision is None or revision.number != self._revision.number:
             self._log_revision(revision)
         self._revision = revision
+        self._tell_unbound()
         self._renew_leases()
 
     def _log_revision(self, revision: Revision) -> None:
@@ -284,6 +292,10 @@ class Supply:
             _log.info(change.kind, place=change.path, before=change.before, after=change.after)
         if len(found) > _CHANGES_LOGGED_MAX:
             _log.info("and_more", changes=len(found) - _CHANGES_LOGGED_MAX)
+        known = weaknesses(self._revision.declaration)
+        for weakness in weaknesses(revision.declaration):
+            if weakness not in known:
+                _log.warning("weak", what=f"{weakness.where}: {weakness.what}")
 
     def _renew_leases(self) -> None:
         renewal = self._leases.renew(datetime.now(UTC))
@@ -296,10 +308,17 @@ class Supply:
                 connection=connection.name,
                 reason=reason,
             )
+
+    def _tell_unbound(self) -> None:
+        """Say which connections are left out because their provider has moved; each once."""
         providers = {provider.name: provider for provider in self.declaration.providers}
-        for connection in renewal.leased:
+        unbound: set[str] = set()
+        for connection in self._state.store.connections.all():
             provider = providers.get(connection.provider)
-            if provider is not None and not is_bound(provider, connection):
+            if provider is None or is_bound(provider, connection):
+                continue
+            unbound.add(connection.id)
+            if connection.id not in self._unbound:
                 _log.warning(
                     "connection_not_bound",
                     client=connection.client,
@@ -307,6 +326,7 @@ class Supply:
                     connection=connection.name,
                     hint="the provider's origins have changed; enter the secret again",
                 )
+        self._unbound = unbound
 
 
 def _make_root_key(state: Services) -> None:
