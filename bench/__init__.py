@@ -1,1 +1,1 @@
-"""Measure Tidegate side by side with its peers, on real sockets. docs/reference/bench.md tells how to read it."""
+"""Measure Tidegate beside its peers, on real sockets; docs/reference/bench.md says how to read it."""

@@ -1,6 +1,7 @@
-"""Measure what is claimed and show it beside its goal: `python -m bench.claims [--quick] [CLAIM …]`.
+"""Measure what is claimed, beside its goal: `python -m bench.claims [--quick] [CLAIM …]`.
 
-A claim that does not hold is shown like any other; only one that could not be measured is a failure.
+A claim that does not hold is shown like any other; only one that could not be measured is a
+failure.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _table(claims: Sequence[Claim], figures: Mapping[str, float]) -> Table:
 
 
 def _write(claims: Sequence[Claim], figures: Mapping[str, float]) -> None:
-    """What is claimed, as a program reads it. Claims not asked for keep what was measured before."""
+    """Write it for programs. Claims that were not asked for keep what was measured before."""
     file = _HERE / "claims.json"
     known = {entry["id"]: entry for entry in json.loads(file.read_text())} if file.exists() else {}
     for claim in claims:

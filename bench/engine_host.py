@@ -1,8 +1,8 @@
 """Run an engine, a store and the drain between them for a scene, without the rest of `tidegate up`.
 
-What is compared here is one setting of the same parts: recording on or off, ten operations or a hundred
-thousand. Reads JSON lines: first the setting, then one `{"publish": true}` for each snapshot to compile
-and swap in. Answers each with a line. Ends when its input does.
+What is compared with it is one setting of the same parts: recording on or off, ten operations or a
+hundred thousand. It reads JSON lines: first the setting, then one `{"publish": true}` for each
+snapshot to compile and swap in. It answers each with a line, and ends when its input does.
 
     python -m bench.engine_host
 """

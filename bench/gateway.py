@@ -71,7 +71,14 @@ class Gateway:
     def target(self, running: Running, path: str = "/items/v1/items/42") -> Target:
         """What to call while it runs."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        return Target("tidegate", self.port, path, headers=headers, running=running)
+        return Target(
+            "tidegate",
+            self.port,
+            path,
+            headers=headers,
+            refused_path="/items/v1/other/42",
+            running=running,
+        )
 
     def records(self) -> int:
         """How many calls are on record."""

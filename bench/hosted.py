@@ -17,12 +17,11 @@ from bench.target import Target, expect_the_work_done
 
 @dataclass(frozen=True, slots=True)
 class Hosted:
-    """A running engine; `paths` names the file of paths to call, `first` its first snapshot's times."""
+    """A running engine; `paths` is a file of the paths to call."""
 
     running: Running
     target: Target
     paths: Path
-    first: Mapping[str, Any]
 
     def publish(self) -> Mapping[str, Any]:
         """Let it compile and swap in one more snapshot; returns how long that took."""
@@ -53,9 +52,16 @@ def start(stage: Stage, provider: Provider, name: str, **differs: Any) -> Hosted
     paths = folder / "paths"
     paths.write_text("".join(f"{path}\n" for path in first["paths"]))
     headers = {"Authorization": f"Bearer {first['token']}"}
-    target = Target(name, port, first["paths"][0], headers=headers, running=running)
+    target = Target(
+        name,
+        port,
+        first["paths"][0],
+        headers=headers,
+        refused_path=f"{first['paths'][0]}/of/no/operation",
+        running=running,
+    )
     expect_the_work_done(target)
-    return Hosted(running, target, paths, first)
+    return Hosted(running, target, paths)
 
 
 def _ask(running: Running, words: Mapping[str, Any]) -> Mapping[str, Any]:

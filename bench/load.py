@@ -1,4 +1,4 @@
-"""Load: wrk says how much goes through (closed loop), our own generator how long a call takes (open loop)."""
+"""Load: wrk says how much goes through (closed loop), our generator how long it takes (open loop)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +22,10 @@ _LOADGEN_BUILT: Final = CACHE / "loadgen"
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What a closed loop got through. `gate_busy` and `load_busy` are shares of the two cores' time.
+    """What a closed loop got through.
 
-    `failed` are answers that were no success and connections that broke.
+    `failed` are answers that were no success and connections that broke; `gate_busy` and
+    `load_busy` are shares of the two cores' time.
     """
 
     calls: int
@@ -35,7 +37,7 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What an open loop saw, from each call's intended start; `late_*` is the generator's own error."""
+    """What an open loop saw, from each call's intended start; `late_*` is the generator's error."""
 
     calls: int
     p50_us: float
@@ -65,7 +67,7 @@ def saturate_counting_failures(
     target: Target, cores: Cores, seconds: float, *, paths: Path | None = None
 ) -> Capacity:
     """As `saturate`, where failures are what is measured."""
-    argv = [program("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "--timeout", "10s"]
+    argv = [program("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{ceil(seconds)}s", "--timeout", "10s"]
     argv += ["-s", str(Path(__file__).with_name("calls.lua"))]
     for name, value in target.headers.items():
         argv += ["-H", f"{name}: {value}"]

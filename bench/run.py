@@ -15,7 +15,7 @@ from bench.stage import BenchError, Stage
 
 
 def run(console: Console, names: Iterable[str], effort: Effort) -> dict[str, Outcome]:
-    """Measure and print. One that cannot be made is told and left out; the others are still made."""
+    """Measure and print. What cannot be measured is told and left out; the rest is still made."""
     build_generator()
     outcomes: dict[str, Outcome] = {}
     for name in names:

@@ -1,7 +1,7 @@
 """The stage that every measurement plays on: two cores, a folder, processes that are stopped again.
 
-What is measured runs on one core, what loads it (the generator and the provider's origin) on the other,
-so that neither takes the other's time. Processes are ended by their own process id.
+What is measured runs on one core, what loads it (the generator and the provider) on the other, so
+that neither takes the other's time. Processes are ended by their own process id.
 """
 
 from __future__ import annotations
@@ -86,9 +86,10 @@ class Running:
 
 
 class Stage:
-    """A folder and the processes in it. Leaving it stops them in reverse order and removes the folder."""
+    """A folder and the processes in it. Leaving it stops them, the last first, and removes it."""
 
     def __init__(self) -> None:
+        _allow_many_files()
         self.cores = take_cores()
         self.folder = Path(tempfile.mkdtemp(prefix="tidegate-bench-"))
         self._exit = ExitStack()
@@ -128,14 +129,13 @@ class Stage:
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 env={**os.environ, **(env or {})},
-                preexec_fn=_allow_many_files,
             )
         running = Running(name, process, log)
         self._exit.callback(running.stop)
         return running
 
     def free_port(self) -> int:
-        """Find a loopback port that nothing listens on and that no outgoing connection will take."""
+        """Find a loopback port that nothing listens on and no outgoing connection will take."""
         for port in self._ports:
             with socket.socket() as probe:
                 try:
@@ -177,5 +177,6 @@ def program(name: str) -> str:
 
 
 def _allow_many_files() -> None:
+    """As many as may be, for the harness and for what it starts."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

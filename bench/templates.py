@@ -1,4 +1,4 @@
-"""Configuration files with `@{NAME}` places: `$`, `%` and `{` mean something of their own in most of them."""
+"""Configuration files with `@{NAME}` places; `$`, `%` and `{` have other meanings in most."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _KIB: Final = 1024
 
 
 def measure(stage: Stage, effort: Effort) -> Outcome:
-    _allow_many_files()
+    _expect_enough_files()
     gateway = Gateway.prepare(stage, provider.start(stage))
     running = gateway.start()
     target = gateway.target(running)
@@ -67,8 +67,7 @@ def _open_and_call(target: Target, source: str) -> socket.socket:
     return connection
 
 
-def _allow_many_files() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < CONNECTIONS + _SPARE_FILES:
-        raise BenchError(f"{CONNECTIONS:,} connections need `ulimit -Hn` above {hard:,}")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _expect_enough_files() -> None:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files < CONNECTIONS + _SPARE_FILES:
+        raise BenchError(f"{CONNECTIONS:,} connections need `ulimit -Hn` above {files:,}")

@@ -1,7 +1,7 @@
 """How much longer a call takes through Tidegate at half load than without any gateway.
 
-Open loop, Poisson arrivals, the same arrivals for both. The direct calls go without TLS: what is added
-holds the whole cost of TLS to the provider, and is an upper bound.
+Open loop, Poisson arrivals, the same arrivals for both. The direct calls go without TLS, so what is
+added holds the whole cost of TLS to the provider: it is an upper bound.
 """
 
 from __future__ import annotations

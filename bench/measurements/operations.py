@@ -1,4 +1,4 @@
-"""Whether large tables slow calls down: 100,000 operations beside 10, and 10,000 grants beside one."""
+"""Whether large tables slow calls down: 100,000 operations beside 10, 10,000 grants beside one."""
 
 from __future__ import annotations
 

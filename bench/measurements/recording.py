@@ -20,7 +20,7 @@ def measure(stage: Stage, effort: Effort) -> Outcome:
         figures={"gate.recording_cost": cost},
         table=compared.table(
             "Recording on and off",
-            note="What the core cannot record at once waits in the spool, on disk, and is recorded after.",
+            note="What the core cannot store at once waits in the spool, on disk, and is stored after.",
         ),
         rounds=compared.rounds(),
     )

@@ -32,10 +32,10 @@ class Compared:
     def table(self, title: str, note: str = "") -> Table:
         first = next(iter(self.seen))
         rows = [
-            (name, f"{median(self._rates(name)):,.0f}", f"{self.ratio(name, first):.3f} ×")
+            (name, f"{median(self._rates(name)):,.0f}", f"{self.ratio(name, first):.3f}")
             for name in self.seen
         ]
-        return Table(title, ("", "calls/s", "of the first"), rows, note)
+        return Table(title, ("", "calls/s", "in that of the first"), rows, note)
 
     def rounds(self) -> dict[str, Any]:
         return {name: [asdict(one) for one in rounds] for name, rounds in self.seen.items()}
@@ -57,7 +57,7 @@ def compare(stage: Stage, effort: Effort, engines: Sequence[Hosted]) -> Compared
 
 
 def _wait_until_quiet(stage: Stage) -> None:
-    """Wait until whoever ran before has stored its records, so that it does not take this one's time."""
+    """Wait until whoever ran before has stored its records and leaves the core alone."""
     end = time.monotonic() + _QUIET_WITHIN_S
     while time.monotonic() < end:
         before = CoreTimes.read(stage.cores.gate)

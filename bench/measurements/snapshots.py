@@ -1,4 +1,4 @@
-"""Building and swapping an agency's snapshot: 1,000 clients, 10 connections each, GitHub's operations."""
+"""Swapping an agency's snapshot: 1,000 clients, 10 connections each, GitHub's operations."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def measure(stage: Stage, effort: Effort) -> Outcome:
             "gate.snapshot_swap_failures": capacity.failed,
         },
         table=Table(
-            "A snapshot of 1,000 clients × 10 connections × GitHub's operations",
+            "A snapshot of 1,000 clients with 10 connections each, and GitHub's operations",
             ("", ""),
             [
                 ("compiled in", f"{median(build['compile_s'] for build in builds):.3f} s"),

@@ -61,7 +61,7 @@ def _outcome(seen: dict[str, list[Capacity]]) -> Outcome:
         },
         table=Table(
             "Throughput on one core",
-            ("", "calls/s", "slowest", "fastest", "Tidegate is", "gateway core", "load core"),
+            ("", "calls/s", "slowest", "fastest", "Tidegate / this", "gateway core", "load core"),
             [_row(name, rounds, ratios[name]) for name, rounds in seen.items()],
             note="`direct` is the load's own core without any gateway: the ceiling.",
         ),
@@ -76,7 +76,7 @@ def _row(name: str, rounds: Sequence[Capacity], ratio: float) -> tuple[str, ...]
         f"{median(rates):,.0f}",
         f"{min(rates):,.0f}",
         f"{max(rates):,.0f}",
-        f"{ratio:.2f} ×",
+        f"{ratio:.2f}",
         f"{median(one.gate_busy for one in rounds):.0%}",
         f"{median(one.load_busy for one in rounds):.0%}",
     )

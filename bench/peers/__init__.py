@@ -1,4 +1,4 @@
-"""The peers, each with its own usual settings and the same policies; their files stand beside this one."""
+"""The peers: the same policies, each in its own usual way. Their files stand beside this one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def start_mitmproxy(stage: Stage, provider: Provider) -> Target:
     argv += ["--listen-host", "127.0.0.1", "--listen-port", str(port)]
     settings = {
         "ssl_verify_upstream_trusted_ca": provider.certificate.authority,
-        # The right token becomes the credential; then what has no credential, or another path, is refused.
+        # The right token becomes the credential; what then has none, or another path, is refused.
         "modify_headers": f'|~q & ~hq "(?i)authorization: {_TOKEN}"|authorization|{CREDENTIAL}',
         "block_list": f'|!(~hq "(?i)authorization: {CREDENTIAL}" & ~u /v1/items/)|403',
         "flow_detail": "1",  # one line a call: its access log

@@ -1,4 +1,4 @@
-"""The provider that every measurement calls: nginx over TLS 1.3, HTTP/1.1 with keep-alive, 600 bytes of JSON."""
+"""The provider that is called: nginx, TLS 1.3, HTTP/1.1 with keep-alive, 600 bytes of JSON."""
 
 from __future__ import annotations
 
