@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
-import select
 import sys
-import time
 from pathlib import Path
+
+from .terminals import until
 
 SECRET = "lk_7Qm2Zt9wXb4"
 
@@ -82,21 +82,11 @@ def test_a_person_is_asked_for_each_field_and_sees_nothing_of_the_answer(applied
         os.execv(sys.executable, [sys.executable, "-m", "tidegate.cli", *words])
     seen = b""
     for field in (b"username", b"password"):
-        seen += _until(terminal, field + b" (not shown): ")
+        seen += until(terminal, field + b" (not shown): ")
         os.write(terminal, SECRET.encode() + b"\n")
-    seen += _until(terminal, b"sealed")
+    seen += until(terminal, b"sealed")
     assert os.waitpid(pid, 0)[1] == 0
     os.close(terminal)
     assert SECRET.encode() not in seen
     (made,) = state.store.connections.all()
     assert state.vault.open(made)["password"].reveal() == SECRET.encode()
-
-
-def _until(terminal: int, words: bytes) -> bytes:
-    """Read what the terminal shows until the words are there."""
-    seen = b""
-    deadline = time.monotonic() + 30
-    while words not in seen:
-        assert select.select([terminal], [], [], deadline - time.monotonic())[0], seen
-        seen += os.read(terminal, 4096)
-    return seen
