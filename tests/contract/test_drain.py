@@ -138,6 +138,18 @@ def test_gap_is_put_on_record_and_told(running: Gate, monkeypatch: pytest.Monkey
     }
 
 
+def test_what_the_spool_could_not_hold_is_a_gap_on_record(tmp_path: Path, provider: Origin):
+    with gate(tmp_path, provider.url, spool_bytes_max=1) as running:
+        drain = Drain(running.engine, running.state.store)
+        assert {running.call().status_code for _ in range(5)} == {200}
+        running.engine.shutdown(grace_s=5)
+        drain.start()
+        drain.finish(within_s=10)
+        (gap,) = running.state.store.calls.gaps()
+        assert gap.events_max == 5
+        assert "full" in gap.reason
+
+
 def test_drain_is_the_last_to_get_a_busy_core(running: Gate):
     drain = Drain(running.engine, running.state.store)
     drain.start()

@@ -99,13 +99,23 @@ class Engine:
         self._native.release(connection)
 
     def events(self, max_events: int, timeout_s: float) -> EventBatch:
-        """Wait for what happened; the batch is empty when nothing did within the time."""
-        cursor, lines = self._native.events(max_events, int(timeout_s * _MS))
+        """Wait for what happened; the batch is empty when nothing did within the time.
+
+        Raises:
+            EngineError: the spool cannot be read.
+        """
+        with _refusals():
+            cursor, lines = self._native.events(max_events, int(timeout_s * _MS))
         return EventBatch(cursor, tuple(lines))
 
     def acknowledge(self, cursor: int) -> None:
-        """Let the spool forget what came before `cursor`, because it is stored."""
-        self._native.acknowledge(cursor)
+        """Let the spool forget what came before `cursor`, because it is stored.
+
+        Raises:
+            EngineError: the spool cannot be written; what was stored comes again.
+        """
+        with _refusals():
+            self._native.acknowledge(cursor)
 
     def gaps(self) -> list[Gap]:
         """Take over the gaps that were found at the start; a second call has none."""

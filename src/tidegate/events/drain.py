@@ -3,7 +3,7 @@
 An event is acknowledged, and so leaves the spool, only after the store has it. While the store is
 slow, locked or gone, the events wait in the spool on disk and the drain tries again: calls go on
 meanwhile. A batch that was stored but not acknowledged comes again after a crash; the store knows
-calls by their id.
+calls by their id. What even the spool could not hold is put on record as a gap.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Final
 
 import structlog
 
-from tidegate.domain.call import CallRecord
-from tidegate.engine import Engine
+from tidegate.domain.call import CallRecord, Gap
+from tidegate.engine import Engine, EngineError
 from tidegate.events.reading import UnreadableEventError, read_event
 from tidegate.store import Store, StoreError
 
@@ -29,8 +29,8 @@ WAIT_S: Final = 0.2
 
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_MAX_S: Final = 2.0
-TOUCH_EVERY_S: Final = 5.0
-"""How often the last use of access tokens is written, at most."""
+NOTES_EVERY_S: Final = 5.0
+"""How often the last use of access tokens, and what was lost, is written, at most."""
 
 NICENESS: Final = 15
 """Weight 36 beside the engine's 1,024: on a busy core the drain gets about 3 % of the time."""
@@ -49,7 +49,8 @@ class Drain:
         self._engine = engine
         self._store = store
         self._last_used: dict[str, datetime] = {}
-        self._touched_at = time.monotonic()
+        self._lost = 0
+        self._counted_at = self._noted_at = time.time()
         self._waiting_since: float | None = None
         self._ending = threading.Event()
         self._giving_up = threading.Event()
@@ -79,22 +80,28 @@ class Drain:
         while not self._giving_up.is_set():
             # Read first: what came before the end was asked for is in the batch after it.
             ending = self._ending.is_set()
-            batch = self._engine.events(BATCH_MAX, 0.0 if ending else WAIT_S)
-            if batch.lines and self._stored(tuple(_readable(batch.lines))):
-                self._engine.acknowledge(batch.cursor)
-            self._touch_tokens(at_once=ending)
-            if ending and not batch.lines:
+            try:
+                moved = self._move(0.0 if ending else WAIT_S)
+            except EngineError as error:
+                self._tell_waiting(error)
+                moved = False
+                self._giving_up.wait(BACKOFF_MAX_S)
+            if ending or time.time() - self._noted_at > NOTES_EVERY_S:
+                self._take_notes()
+            if ending and not moved:
                 return
+
+    def _move(self, wait_s: float) -> bool:
+        """Move one batch; False when there was nothing to move."""
+        batch = self._engine.events(BATCH_MAX, wait_s)
+        if batch.lines and self._stored(tuple(_readable(batch.lines))):
+            self._engine.acknowledge(batch.cursor)
+        return bool(batch.lines)
 
     def _record_gaps(self) -> None:
         """Put on record what an engine before this one lost, so that nothing is missing unseen."""
         for gap in self._engine.gaps():
-            _log.warning(
-                "events_missing",
-                after=datetime.fromtimestamp(gap.after_ms / _MS, UTC).isoformat(),
-                at_most=gap.events_max,
-                reason=gap.reason,
-            )
+            _tell_missing(gap)
             self._until_taken(lambda gap=gap: self._store.calls.add_gap(gap))
 
     def _stored(self, records: Sequence[CallRecord]) -> bool:
@@ -122,8 +129,10 @@ class Drain:
     def _tell_waiting(self, error: Exception) -> None:
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
-            # Only the store's own errors are known to hold nothing of a call.
-            reason = str(error) if isinstance(error, StoreError) else type(error).__name__
+            # Only these are known to hold nothing of a call.
+            reason = (
+                str(error) if isinstance(error, StoreError | EngineError) else type(error).__name__
+            )
             _log.warning("records_wait_in_spool", reason=reason)
 
     def _tell_flowing(self) -> None:
@@ -137,16 +146,39 @@ class Drain:
             at = datetime.fromtimestamp(record.at_ms / _MS, UTC)
             self._last_used[record.token] = max(at, self._last_used.get(record.token, at))
 
-    def _touch_tokens(self, *, at_once: bool) -> None:
-        now = time.monotonic()
-        if not self._last_used or (now - self._touched_at < TOUCH_EVERY_S and not at_once):
-            return
-        self._touched_at = now
+    def _take_notes(self) -> None:
+        """Write what is not worth a transaction of its own; what fails is written the next time."""
+        self._noted_at = time.time()
+        lost = self._engine.stats().events_lost
         try:
-            self._store.tokens.touch(self._last_used)
+            if lost > self._lost:
+                self._record_loss(lost - self._lost)
+            self._lost, self._counted_at = lost, self._noted_at
+            if self._last_used:
+                self._store.tokens.touch(self._last_used)
+                self._last_used.clear()
         except StoreError:
-            return  # The next time will do: it is a note for people, and nothing depends on it.
-        self._last_used.clear()
+            return
+
+    def _record_loss(self, count: int) -> None:
+        """Put on record what this engine had to drop, because its spool was full or not writable."""
+        gap = Gap(
+            noticed_ms=int(self._noted_at * _MS),
+            after_ms=int(self._counted_at * _MS),
+            events_max=count,
+            reason="the spool was full or could not be written",
+        )
+        _tell_missing(gap)
+        self._store.calls.add_gap(gap)
+
+
+def _tell_missing(gap: Gap) -> None:
+    _log.warning(
+        "events_missing",
+        after=datetime.fromtimestamp(gap.after_ms / _MS, UTC).isoformat(),
+        at_most=gap.events_max,
+        reason=gap.reason,
+    )
 
 
 def _readable(lines: Sequence[bytes]) -> Iterator[CallRecord]:
