@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rich.console import Console
-
 from bench.measure import FULL, QUICK
 from bench.measurements import MEASUREMENTS
+from bench.report import console
 from bench.run import run
 
 
@@ -23,7 +22,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no measurement `{unknown[0]}`; there are {', '.join(MEASUREMENTS)}")
     names = given.names or list(MEASUREMENTS)
-    outcomes = run(Console(), names, QUICK if given.quick else FULL)
+    outcomes = run(console(), names, QUICK if given.quick else FULL)
     return 0 if len(outcomes) == len(names) else 1
 
 

@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-
 from bench.measure import FULL, QUICK, Table
-from bench.report import show
+from bench.report import console, show
 from bench.run import run
 
 _HERE: Final = Path(__file__).parent
@@ -54,11 +52,11 @@ def main() -> int:
     if unknown:
         parser.error(f"no claim `{min(unknown)}`; they are in bench/claims.toml")
 
-    console = Console()
+    output = console()
     names = dict.fromkeys(claim.measurement for claim in wanted)
-    outcomes = run(console, names, QUICK if given.quick else FULL)
+    outcomes = run(output, names, QUICK if given.quick else FULL)
     figures = {key: value for one in outcomes.values() for key, value in one.figures.items()}
-    show(console, _table(wanted, figures))
+    show(output, _table(wanted, figures))
     _write(wanted, figures)
     return 0 if all(claim.id in figures for claim in wanted) else 1
 

@@ -22,6 +22,7 @@ from bench import scenes
 from bench.provider import PROVIDER_KEY
 from bench.scenes import Scene
 from tidegate.app.home import Home
+from tidegate.app.logs import configure_logs
 from tidegate.app.services import Services, services
 from tidegate.domain.connection import AccessToken
 from tidegate.domain.secret import Secret
@@ -49,6 +50,7 @@ class Setting:
 
 
 def main() -> None:
+    configure_logs()  # to standard error: standard output is for answers
     commands, answers = sys.stdin, sys.stdout
     setting = Setting(**json.loads(commands.readline()))
     folder = Path(setting.folder)

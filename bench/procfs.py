@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ def forget_peak(pid: int) -> None:
     """Let the kernel measure the peak from now on (proc(5), `clear_refs`)."""
     for one in _family(pid):
         Path(f"/proc/{one}/clear_refs").write_text("5")
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time that a process and its children have used."""
+    return sum(_status_ticks(one) for one in _family(pid)) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +67,21 @@ def _children_by_parent() -> dict[int, list[int]]:
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            after_name = stat.read_text().rpartition(")")[2].split()
+            parent = int(_after_name(stat)[1])
         except OSError:  # it ended meanwhile
             continue
-        children.setdefault(int(after_name[1]), []).append(int(stat.parent.name))
+        children.setdefault(parent, []).append(int(stat.parent.name))
     return children
+
+
+def _status_ticks(pid: int) -> int:
+    fields = _after_name(Path(f"/proc/{pid}/stat"))
+    return int(fields[11]) + int(fields[12])  # utime and stime
+
+
+def _after_name(stat: Path) -> list[str]:
+    """The fields of proc(5)'s `stat` from the third on: a name may hold spaces and parentheses."""
+    return stat.read_text().rpartition(")")[2].split()
 
 
 def _status_kib(pid: int, field: str) -> int:

@@ -19,6 +19,15 @@ from bench.stage import ROOT
 RESULTS: Final = ROOT / "bench" / "results"
 
 
+_WIDTH_WITHOUT_TERMINAL: Final = 120
+
+
+def console() -> Console:
+    """Standard output; into a file as wide as the tables are."""
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL)
+
+
 def show(console: Console, table: Table) -> None:
     """Print one table and what is to be said about it."""
     printed = RichTable(title=table.title, title_justify="left", title_style="bold")

@@ -11,10 +11,10 @@ from typing import Any, Final
 from bench.hosted import Hosted
 from bench.load import Capacity, saturate
 from bench.measure import Effort, Table, median_ratio
-from bench.procfs import CoreTimes
+from bench.procfs import processor_seconds
 from bench.stage import Stage
 
-_QUIET_SHARE: Final = 0.15
+_QUIET_SHARE: Final = 0.1
 _QUIET_WITHIN_S: Final = 60.0
 _LOOK_S: Final = 0.25
 
@@ -49,18 +49,24 @@ def compare(stage: Stage, effort: Effort, engines: Sequence[Hosted]) -> Compared
     seen: dict[str, list[Capacity]] = {one.target.name: [] for one in engines}
     for _ in range(effort.rounds):
         for one in engines:
-            _wait_until_quiet(stage)
+            _wait_until_quiet(engines)
             saturate(one.target, stage.cores, effort.warmup_seconds, paths=one.paths)
             capacity = saturate(one.target, stage.cores, effort.seconds, paths=one.paths)
             seen[one.target.name].append(capacity)
     return Compared(seen)
 
 
-def _wait_until_quiet(stage: Stage) -> None:
+def _wait_until_quiet(engines: Sequence[Hosted]) -> None:
     """Wait until whoever ran before has stored its records and leaves the core alone."""
     end = time.monotonic() + _QUIET_WITHIN_S
+    before = _used(engines)
     while time.monotonic() < end:
-        before = CoreTimes.read(stage.cores.gate)
         time.sleep(_LOOK_S)
-        if CoreTimes.read(stage.cores.gate).busy_share(before) < _QUIET_SHARE:
+        now = _used(engines)
+        if now - before < _QUIET_SHARE * _LOOK_S:
             return
+        before = now
+
+
+def _used(engines: Sequence[Hosted]) -> float:
+    return sum(processor_seconds(one.running.pid) for one in engines)
