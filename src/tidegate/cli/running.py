@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from tidegate.cli.outcome import DONE
 from tidegate.cli.reading import DECLARATION, author, declaration_file
-from tidegate.cli.terminal import GOOD, NAME, QUIET, WEAK, notice
+from tidegate.cli.terminal import GOOD, NAME, QUIET, WEAK, facts, notice
 
 if TYPE_CHECKING:
     from tidegate.app.gateway import Started
@@ -42,12 +42,11 @@ def up(
 
 
 def _tell(started: Started) -> None:
-    notice()
-    for name, address in started.addresses.items():
-        scheme = name.partition("-")[0]
-        notice(("  listening  ", QUIET), (f"{scheme}://{address}", NAME))
-    notice(("  revision   ", QUIET), f"{started.revision}")
-    for weakness in started.weak:
-        notice(("  weak       ", WEAK), weakness)
-    notice(("  ready", GOOD))
-    notice()
+    listeners = [
+        (("listening", QUIET), (f"{name.partition('-')[0]}://{address}", NAME))
+        for name, address in started.addresses.items()
+    ]
+    weak = [(("weak", WEAK), weakness) for weakness in started.weak]
+    in_force = (("in force", QUIET), f"revision {started.revision}")
+    facts([*listeners, in_force, *weak])
+    notice(("ready", GOOD))

@@ -102,6 +102,18 @@ def table(
         notice(("none", QUIET))
 
 
+def facts(rows: Iterable[tuple[tuple[str, str], str | tuple[str, str]]]) -> None:
+    """Print a few facts beside the answer, each after what it is a fact about."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 0, 0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for about, fact in rows:
+        grid.add_row(styled(about), styled(fact))
+    notices().print(grid)
+
+
 def json_out(value: object, *, indent: int | None = 2) -> None:
     """Print JSON to standard output."""
     print(json.dumps(value, indent=indent, ensure_ascii=False, default=_as_json), flush=True)
