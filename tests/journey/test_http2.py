@@ -12,11 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.passage import KEY, Before
+from support.scripted import Wire, scripted
 
 from tidegate.sandbox import Authority
-
-from .conftest import KEY, Before
-from .origin import Wire, scripted
 
 SCRIPT = Path(__file__).parent / "scripts" / "h2_provider.mjs"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

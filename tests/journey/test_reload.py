@@ -7,12 +7,11 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+from support.passage import Before, Passage
+from support.running import wait_until
+from support.scripted import Wire, scripted
 
 from tidegate.sandbox import Authority
-
-from .conftest import Before, Passage
-from .origin import Wire, scripted
-from .running import wait_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

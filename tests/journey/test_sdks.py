@@ -16,12 +16,12 @@ import slack_sdk
 import slack_sdk.errors
 import stripe
 from github import Auth, Github, GithubException
+from support.running import Running, running, secret_of
 
 from tidegate.catalog import presets
 from tidegate.sandbox import Authority, Received, Sandbox
 
 from .documents import OPENAI, SLACK, STRIPE
-from .running import Running, running, secret_of
 
 ROOT = Path(__file__).parents[2]
 GITHUB_DOCUMENT = ROOT / "node_modules/@octokit/openapi/generated/api.github.com.json"

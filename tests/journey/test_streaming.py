@@ -9,14 +9,13 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+from support.passage import KEY, Before, Passage
+from support.scripted import Wire, scripted
 
 from tidegate.domain.attach import AttachHeader
 from tidegate.domain.operation import Operation
 from tidegate.domain.secret import Secret
 from tidegate.sandbox import Authority, Sandbox, contract_from_operations
-
-from .conftest import KEY, Before, Passage
-from .origin import Wire, scripted
 
 WAIT_S = 10
 MEBIBYTE = 1024 * 1024
