@@ -21,6 +21,8 @@ from tidegate.vault import RootFile, Vault, create_root_file, open_root
 settings.register_profile("tidegate", deadline=None)
 settings.load_profile("tidegate")
 
+pytest_plugins = ["support.canaries"]
+
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from support.canaries import search_before_it_goes
 
 from tidegate.demo import Stage, set_stage
 
@@ -11,3 +12,4 @@ from tidegate.demo import Stage, set_stage
 def stage() -> Iterator[Stage]:
     with set_stage() as stage:
         yield stage
+        search_before_it_goes(stage.data)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 
+from support.canaries import search_before_it_goes
 from support.servers import Server, as_user, program, run_server
 
 _SETTINGS = {
@@ -87,6 +88,7 @@ def postgresql_cluster() -> Iterator[PostgreSQL]:
             capture_output=True,
         )
         yield PostgreSQL(folder, user)
+        search_before_it_goes(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -53,7 +53,9 @@ def test_a_key_file_is_never_overwritten(root_file: Path):
 
 
 def test_two_new_keys_differ(tmp_path: Path):
-    keys = {(create_root_file(tmp_path / n), (tmp_path / n).read_text())[1] for n in ("a", "b")}
+    keys = {
+        (create_root_file(tmp_path / n), (tmp_path / n).read_text())[1] for n in ("a.key", "b.key")
+    }
     assert len(keys) == 2
 
 
