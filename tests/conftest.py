@@ -21,7 +21,7 @@ from tidegate.vault import RootFile, Vault, create_root_file, open_root
 settings.register_profile("tidegate", deadline=None)
 settings.load_profile("tidegate")
 
-pytest_plugins = ["support.canaries"]
+pytest_plugins = ["support.canary_scan"]
 
 
 @pytest.fixture(scope="session")

@@ -98,7 +98,16 @@ def _pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     environment = {n: v for n, v in os.environ.items() if not n.startswith("PYTEST_")}
     return subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-q", "-p", "support.canaries", "-p", "no:randomly"),
+            *(
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-p",
+                "support.canary_scan",
+                "-p",
+                "no:randomly",
+            ),
             *(f"--basetemp={folder / 'left'}", "--rootdir=.", *options, "."),
         ],
         cwd=folder,

@@ -1,9 +1,9 @@
 """Remember every secret that the tests plant, and look for it in all that they leave behind.
 
-A pytest plugin. Whatever becomes a `Secret` in a test process is a canary: credentials, access tokens,
-keys. Secrets that reach Tidegate by another way (a pipe, a header) are planted with `plant`. When the
-session ends, the folders that tests wrote and the output that was captured are searched, for each canary
-as it is, in hexadecimal, base64 and percent-encoding. A hit fails the run, also under pytest-xdist.
+Whatever becomes a `Secret` in a test process is planted, by `canary_scan`: credentials, access tokens,
+keys. What reaches Tidegate by another way (a pipe, a header) a test plants itself. When the session ends,
+the folders that tests wrote and the output that was captured are searched for each secret as it is, in
+hexadecimal, base64 and percent-encoding.
 
 Left out are the places that hold a secret because that is their purpose: key files (`*.key`), and input
 files that a test names with `may_hold`. A folder that goes before the session ends is searched by
@@ -15,25 +15,21 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from urllib.parse import quote, quote_plus
-
-import pytest
-
-from tidegate.domain.secret import Secret
 
 BYTES_MIN = 10
 """Shorter ones, and those of few different bytes, stand in files by chance."""
 
 DISTINCT_MIN = 6
 KEY_FILES = "*.key"
-_REGISTRY = "TIDEGATE_TEST_CANARIES"
+REGISTRY = "TIDEGATE_TEST_CANARIES"
+"""The environment variable that names the folder where the processes of a session meet."""
+
 _planted: dict[bytes, str] = {}
 
 
@@ -123,76 +119,11 @@ def _files_with(needles: Sequence[bytes], places: Sequence[Path]) -> list[Path]:
 
 def _note(kind: str, entry: object) -> None:
     """Append to this process's own file, which the process that ends the session reads."""
-    if registry := os.environ.get(_REGISTRY):
+    if registry := os.environ.get(REGISTRY):
         with (Path(registry) / f"{kind}-{os.getpid()}").open("a") as file:
             file.write(json.dumps(entry) + "\n")
 
 
-def _noted(kind: str) -> Iterator[object]:
-    for file in sorted(Path(os.environ[_REGISTRY]).glob(f"{kind}-*")):
+def noted(kind: str) -> Iterator[object]:
+    for file in sorted(Path(os.environ[REGISTRY]).glob(f"{kind}-*")):
         yield from map(json.loads, file.read_text().splitlines())
-
-
-# --- the session ------------------------------------------------------------------------------------
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if _ends_session(config):
-        os.environ[_REGISTRY] = tempfile.mkdtemp(prefix="tidegate-canaries-")
-    make = Secret.__init__
-
-    @wraps(make)
-    def make_and_plant(secret: Secret, value: bytes | str) -> None:
-        make(secret, value)
-        plant(value)
-
-    Secret.__init__ = make_and_plant
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Keep what a test printed and logged; it is searched like a file."""
-    # The last report of a test has the sections of those before it.
-    if report.when == "teardown" and report.sections and "PYTEST_XDIST_WORKER" not in os.environ:
-        text = "\n".join(content for _, content in report.sections)
-        name = report.nodeid.replace("/", ".")[-200:]
-        (Path(os.environ[_REGISTRY]) / f"captured-{name}").write_text(text)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if not _ends_session(session.config):
-        return
-    planted = {bytes.fromhex(entry["value"]): entry["by"] for entry in _noted("planted")}
-    exempt = frozenset(map(str, _noted("exempt")))
-    captured = list(Path(os.environ[_REGISTRY]).glob("captured-*"))
-    left = session.config._tmp_path_factory.getbasetemp()
-    hits = search([left, *captured], planted, exempt)
-    hits += [Hit(Path(file), form, by) for file, form, by in _noted("hits")]
-    session.config.stash[_FOUND] = (len(planted), hits)
-    if hits:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    planted, hits = config.stash.get(_FOUND, (0, []))
-    if hits:
-        terminalreporter.section("secrets left behind", red=True)
-        for hit in hits:
-            terminalreporter.line(str(hit))
-    elif planted:
-        terminalreporter.line(f"canaries: none of {planted} secrets was left behind")
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if _ends_session(config) and _REGISTRY in os.environ:
-        shutil.rmtree(os.environ.pop(_REGISTRY), ignore_errors=True)
-
-
-_FOUND = pytest.StashKey[tuple[int, list[Hit]]]()
-
-
-def _ends_session(config: pytest.Config) -> bool:
-    """Whether this process ends the session, and is no worker of pytest-xdist."""
-    return not hasattr(config, "workerinput")
