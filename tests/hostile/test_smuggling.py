@@ -29,6 +29,11 @@ def request(
     )
 
 
+def executed(stage: Stage) -> list[str]:
+    """What the providers took for whole requests. A call that an earlier test cut may still end."""
+    return [call.path for call in stage.received() if call.end == "answered"]
+
+
 def problem(answer: bytes) -> tuple[int, str]:
     head, body = answer.split(b"\r\n\r\n", 1)
     return int(head.split()[1]), json.loads(body)["code"]
@@ -66,7 +71,7 @@ def test_an_ambiguous_request_is_refused_and_nothing_is_sent(stage: Stage, field
         400,
         "malformed_request",
     )
-    assert [call for call in stage.received() if call.end == "answered"] == []
+    assert executed(stage) == []
 
 
 @pytest.mark.parametrize(
@@ -85,7 +90,7 @@ def test_a_request_line_out_of_bounds_is_refused(
 ):
     stage.received()
     assert problem(exchange(stage, request(stage, line=line))) == expected
-    assert stage.received() == []
+    assert executed(stage) == []
 
 
 def test_what_follows_a_refused_request_is_never_executed(stage: Stage):
@@ -94,7 +99,7 @@ def test_what_follows_a_refused_request_is_never_executed(stage: Stage):
     good = request(stage, line="GET /stripe/v1/customers/cus_demo HTTP/1.1")
     answer = exchange(stage, bad + good)
     assert answer.count(b"HTTP/1.1 ") == 1
-    assert stage.received() == []
+    assert executed(stage) == []
 
 
 @pytest.mark.parametrize(
@@ -117,4 +122,4 @@ def test_a_path_that_two_servers_read_differently_is_refused(stage: Stage, path:
         exchange(stage, request(stage, line=f"GET {path} HTTP/1.1", fields="Connection: close\r\n"))
     )
     assert got == (400, "malformed_request")
-    assert stage.received() == []
+    assert executed(stage) == []

@@ -60,7 +60,11 @@ def scripted(authority: Authority, script: Script) -> Iterator[str]:
 
     def converse(connection: socket.socket) -> None:
         connection.settimeout(20)
-        with suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+        with (
+            connection,
+            suppress(OSError),
+            context.wrap_socket(connection, server_side=True) as secured,
+        ):
             script(Wire(secured))
 
     def accept() -> None:
