@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -45,6 +46,21 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         self._connection.sendall(data)
+
+    def half_close(self) -> None:
+        """Send no more, said by TCP alone and not by TLS."""
+        self._connection.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Break off with a reset (RFC 9293 §3.5.2), unsent bytes lost."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._stream.close()
+        self._connection.close()
+
+    def wait_for_end(self) -> None:
+        """Wait until the other side goes."""
+        while self._connection.recv(4096):
+            pass
 
     def send_chunk(self, data: bytes) -> None:
         self.send(f"{len(data):x}\r\n".encode() + data + b"\r\n")
