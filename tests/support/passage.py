@@ -61,9 +61,15 @@ def put_before(
     gateway: str = "",
     provider: str = "",
     providers: str = "",
+    grants: Sequence[str] = (),
     clients: Sequence[str] = ("acme",),
+    connect: bool = True,
 ) -> Iterator[Passage]:
-    """Run a gateway before an origin; what is given as text is added to its declaration."""
+    """Run a gateway before an origin; what is given as text is added to its declaration.
+
+    `grants` names the added providers that the consumer may call. With `connect` false the home is one
+    that an earlier run in this folder left.
+    """
     ca = authority.write(folder / "ca.pem")
     declared = f"""
 version: 1
@@ -83,6 +89,8 @@ providers:
 grants:
   - {{consumer: app, provider: there, operations: ["*"]}}
 """
-    keys = {("there", client): {"token": key_of(client)} for client in clients}
+    for granted in grants:
+        declared += f'  - {{consumer: app, provider: {granted}, operations: ["*"]}}\n'
+    keys = {("there", client): {"token": key_of(client)} for client in clients if connect}
     with running(folder / "home", declared, keys) as started:
         yield Passage(started, started.token("app"))
