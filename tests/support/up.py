@@ -24,7 +24,7 @@ from tidegate.domain.secret import Secret
 STOP_S = 30
 DECLARED = """
 version: 1
-gateway: {{listen: [{{bind: "127.0.0.1:0"}}]}}
+gateway: {{listen: [{{bind: "127.0.0.1:0"}}]{settings}}}
 clients: {{acme: {{}}}}
 consumers: {{shop: {{clients: [acme]}}}}
 providers:
@@ -32,7 +32,7 @@ providers:
     origin: {origin}
     auth: bearer
     allow_private: [127.0.0.0/8]
-    operations: ["GET /things/{{id}}", "GET /slow"]
+    operations: ["GET /things/{{id}}", "POST /things", "GET /slow"]
 grants:
   - {{consumer: shop, provider: echo, operations: ["*"]}}
 """
@@ -141,13 +141,15 @@ class Up:
         return self.process.wait(STOP_S)
 
 
-def install(folder: Path, origin: str, data: Path | None = None) -> Installation:
-    """Make a home below a folder, its data in a place of its own where one is given."""
+def install(
+    folder: Path, origin: str, data: Path | None = None, settings: str = ""
+) -> Installation:
+    """Make a home below a folder; its data elsewhere and more gateway settings where they are given."""
     place = home(folder)
     if data is not None:
         place = Home(data, place.root_key, f"sqlite:///{data}/tidegate.db")
     file = folder / "tidegate.yaml"
-    file.write_text(DECLARED.format(origin=origin))
+    file.write_text(DECLARED.format(origin=origin, settings=settings))
     with services(place) as state:
         state.make_root_key()
         declaration = load_declaration(file)
