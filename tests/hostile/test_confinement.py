@@ -106,10 +106,28 @@ def exchange(passage: Passage, request: bytes) -> bytes:
     return answer.head + answer.body
 
 
+ROUTE_BENDING = (
+    "X-HTTP-Method-Override",
+    "X-HTTP-Method",
+    "X-Method-Override",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "Forwarded",
+)
+
+
 def test_what_the_application_brings_along_is_dropped(passage: Passage, provider: Provider):
     provider.heads.clear()
-    exchange(passage, head(passage, "GET /there/thing HTTP/1.1"))
+    bent = (
+        *(f"{name}: {CANARIES['field']}" for name in ROUTE_BENDING),
+        "Connection: authorization",
+    )
+    exchange(passage, head(passage, "GET /there/thing HTTP/1.1", *bent))
     (seen,) = provider.heads
+    assert seen.startswith(b"GET /thing HTTP/1.1\r\n")
+    assert [name for name in ROUTE_BENDING if name.lower().encode() in seen.lower()] == []
     assert f"authorization: Bearer {KEY}".encode() in seen.replace(
         b"Authorization", b"authorization"
     )
