@@ -11,6 +11,7 @@ pub mod local;
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -217,7 +218,7 @@ async fn accept(worker: Rc<Worker>, bound: Bound, open: Rc<Open>, phase: watch::
                     let _guard = guard;
                     match acceptor {
                         None => plain(worker, socket, phase).await,
-                        Some(acceptor) => secure(worker, socket, acceptor, phase).await,
+                        Some(acceptor) => Box::pin(secure(worker, socket, acceptor, phase)).await,
                     }
                 });
             }
@@ -261,7 +262,14 @@ async fn starts_h2(socket: &TcpStream) -> bool {
     }
 }
 
-async fn serve_h1<IO>(worker: Rc<Worker>, io: IO, scheme: &'static str, phase: watch::Receiver<Phase>)
+// Neither is an `async fn`: such a future would keep room for its arguments besides the connection that is
+// made of them, and each of many idle connections would pay for it.
+fn serve_h1<IO>(
+    worker: Rc<Worker>,
+    io: IO,
+    scheme: &'static str,
+    phase: watch::Receiver<Phase>,
+) -> impl Future<Output = ()>
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -276,7 +284,8 @@ where
     let consumer = Rc::new(Consumer { scheme, state: Some(state) });
     let service = service_fn(move |request| {
         let (worker, consumer) = (Rc::clone(&worker), Rc::clone(&consumer));
-        async move { Ok::<_, Infallible>(serve(worker, consumer, request).await) }
+        // Boxed: hyper keeps room for a call in every connection, and most connections are idle.
+        Box::pin(async move { Ok::<_, Infallible>(serve(worker, consumer, request).await) })
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -284,15 +293,15 @@ where
         .header_read_timeout(None)
         .max_buf_size(128 << 10)
         .serve_connection(guard, service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = draining(phase) => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
+    serve_until_drained(Box::pin(connection), phase, http1::Connection::graceful_shutdown)
 }
 
-async fn serve_h2<IO>(worker: Rc<Worker>, io: IO, scheme: &'static str, phase: watch::Receiver<Phase>)
+fn serve_h2<IO>(
+    worker: Rc<Worker>,
+    io: IO,
+    scheme: &'static str,
+    phase: watch::Receiver<Phase>,
+) -> impl Future<Output = ()>
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -313,10 +322,17 @@ where
         .max_send_buf_size(256 << 10)
         .keep_alive_interval(idle)
         .serve_connection(TokioIo::new(io), service);
-    let mut connection = std::pin::pin!(connection);
+    serve_until_drained(Box::pin(connection), phase, http2::Connection::graceful_shutdown)
+}
+
+async fn serve_until_drained<C: Future>(
+    mut connection: Pin<Box<C>>,
+    phase: watch::Receiver<Phase>,
+    shut_down: fn(Pin<&mut C>),
+) {
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = draining(phase) => connection.as_mut().graceful_shutdown(),
+        () = draining(phase) => shut_down(connection.as_mut()),
     }
     let _ = connection.await;
 }
