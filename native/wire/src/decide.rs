@@ -131,16 +131,18 @@ fn granted(
     now: u64,
 ) -> Result<(Verdict, Arc<str>), Refusal> {
     let grants = snapshot.grants(routed.caller.token.consumer, routed.provider_index);
-    let for_client = |grant: &&Grant| grant.clients.is_empty() || grant.clients.contains(&client);
-    let covers = |grant: &&Grant| snapshot.operation_sets[grant.operations].contains(routed.number);
-    if let Some(grant) = grants.iter().filter(for_client).find(covers) {
+    let for_client = |grant: &Grant| grant.clients.is_empty() || grant.clients.contains(&client);
+    let covering =
+        grants.and_then(|grants| grants.covering(&snapshot.operation_sets, routed.number, for_client));
+    if let Some(grant) = covering {
         return Ok((Verdict::Allow, Arc::clone(&grant.name)));
     }
-    let reports = |grant: &&Grant| match grant.mode {
+    let reports = |grant: &Grant| match grant.mode {
         Mode::Enforce => false,
         Mode::Report { enforce_from } => enforce_from.is_none_or(|from| now < from),
     };
-    if let Some(grant) = grants.iter().filter(for_client).find(reports) {
+    let reporting = grants.and_then(|grants| grants.iter().find(|grant| for_client(grant) && reports(grant)));
+    if let Some(grant) = reporting {
         return Ok((Verdict::Report, Arc::clone(&grant.name)));
     }
     let (consumer, provider, operation) =

@@ -40,7 +40,7 @@ pub struct Snapshot {
     provider_index: HashMap<Arc<str>, ProviderIndex>,
     provider_hosts: HashMap<Box<str>, ProviderIndex>,
     pub operation_sets: Vec<OperationSet>,
-    grants: HashMap<(ConsumerIndex, ProviderIndex), Vec<Grant>>,
+    grants: HashMap<(ConsumerIndex, ProviderIndex), Grants>,
     denials: HashMap<ProviderIndex, Vec<Denial>>,
     connections: HashMap<(ClientIndex, ProviderIndex), Vec<Arc<Connection>>>,
 }
@@ -174,6 +174,63 @@ impl OperationSet {
             }
         }
     }
+
+    /// Its members, when they are at most `max`.
+    fn few(&self, max: u32) -> Option<Vec<u32>> {
+        let Self::Some(words) = self else { return None };
+        if words.iter().map(|word| word.count_ones()).sum::<u32>() > max {
+            return None;
+        }
+        let numbers = (0..).zip(words).filter(|(_, word)| **word != 0);
+        Some(
+            numbers
+                .flat_map(|(at, word)| {
+                    (0..64).filter(move |bit| word & (1 << bit) != 0).map(move |bit| at * 64 + bit)
+                })
+                .collect(),
+        )
+    }
+}
+
+/// What one consumer is granted at one provider, in the order of the declaration.
+#[derive(Debug, Default)]
+pub struct Grants {
+    all: Vec<Grant>,
+    /// Those that name few operations, by each of them: a call asks none of the others.
+    narrow: HashMap<u32, Vec<usize>>,
+    wide: Vec<usize>,
+}
+
+impl Grants {
+    /// A grant of more operations than this is asked at each call.
+    const NARROW_MAX: u32 = 16;
+
+    fn push(&mut self, grant: Grant, operations: &OperationSet) {
+        let number = self.all.len();
+        match operations.few(Self::NARROW_MAX) {
+            Some(few) => few.into_iter().for_each(|one| self.narrow.entry(one).or_default().push(number)),
+            None => self.wide.push(number),
+        }
+        self.all.push(grant);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Grant> {
+        self.all.iter()
+    }
+
+    /// The first that covers the operation and suits.
+    pub fn covering(
+        &self,
+        sets: &[OperationSet],
+        operation: u32,
+        suits: impl Fn(&Grant) -> bool,
+    ) -> Option<&Grant> {
+        let narrow = self.narrow.get(&operation).into_iter().flatten();
+        let wide = self.wide.iter().filter(|number| sets[self.all[**number].operations].contains(operation));
+        let narrow = narrow.copied().find(|number| suits(&self.all[*number]));
+        let wide = wide.copied().find(|number| suits(&self.all[*number]));
+        [narrow, wide].into_iter().flatten().min().map(|number| &self.all[number])
+    }
 }
 
 #[derive(Debug)]
@@ -257,8 +314,8 @@ impl Snapshot {
         self.provider_hosts.get(host.to_ascii_lowercase().as_str()).copied()
     }
 
-    pub fn grants(&self, consumer: ConsumerIndex, provider: ProviderIndex) -> &[Grant] {
-        self.grants.get(&(consumer, provider)).map_or(&[], Vec::as_slice)
+    pub fn grants(&self, consumer: ConsumerIndex, provider: ProviderIndex) -> Option<&Grants> {
+        self.grants.get(&(consumer, provider))
     }
 
     pub fn denials(&self, provider: ProviderIndex) -> &[Denial] {
@@ -289,7 +346,7 @@ mod header_name {
 mod raw {
     use super::{
         AccessToken, Arc, AttachPart, Bounds, ClientIndex, Connection, Consumer, ConsumerIndex, Deadlines,
-        Denial, Deserialize, Grant, HashMap, HeaderName, HeaderValue, IpNet, Method, Mode, Operation,
+        Denial, Deserialize, Grant, Grants, HashMap, HeaderName, HeaderValue, IpNet, Method, Mode, Operation,
         OperationSet, OperationTable, Origin, Provider, ProviderIndex, SnapshotError, TlsPolicy,
     };
     use std::borrow::Cow;
@@ -495,20 +552,22 @@ mod raw {
                 ))),
             };
 
-            let mut grants: HashMap<(ConsumerIndex, ProviderIndex), Vec<Grant>> = HashMap::new();
+            let mut grants: HashMap<(ConsumerIndex, ProviderIndex), Grants> = HashMap::new();
             for grant in &self.grants {
                 let place = &grant.name;
                 let consumer = consumer_names.find(&grant.consumer, place)?;
                 let provider = provider_names.find(&grant.provider, place)?;
-                grants.entry((consumer, provider)).or_default().push(Grant {
+                let operations = set_exists(grant.operations, provider, place)?;
+                let grant = Grant {
                     name: place.as_str().into(),
                     clients: client_names.all(&grant.clients, place)?,
-                    operations: set_exists(grant.operations, provider, place)?,
+                    operations,
                     mode: match grant.mode {
                         RawMode::Enforce => Mode::Enforce,
                         RawMode::Report => Mode::Report { enforce_from: grant.enforce_from },
                     },
-                });
+                };
+                grants.entry((consumer, provider)).or_default().push(grant, &operation_sets[operations]);
             }
 
             let mut denials: HashMap<ProviderIndex, Vec<Denial>> = HashMap::new();
@@ -672,5 +731,42 @@ mod raw {
             *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
         }
         Ok(digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn set(numbers: &[u32]) -> OperationSet {
+        let mut words = vec![0; 4];
+        numbers.iter().for_each(|number| words[*number as usize / 64] |= 1 << (number % 64));
+        OperationSet::Some(words)
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_grant_that_covers_is_found_however_wide_it_is(
+            sets in prop::collection::vec(prop::collection::vec(0u32..200, 0..40), 1..12),
+            all_at in prop::option::of(0usize..12),
+            clients in prop::collection::vec(0u32..3, 12),
+            operation in 0u32..200,
+        ) {
+            let mut sets: Vec<_> = sets.iter().map(|numbers| set(numbers)).collect();
+            if let Some(set) = all_at.and_then(|at| sets.get_mut(at)) {
+                *set = OperationSet::All;
+            }
+            let mut grants = Grants::default();
+            for (number, client) in (0..sets.len()).zip(clients) {
+                let name = number.to_string().into();
+                let grant = Grant { name, clients: vec![client], operations: number, mode: Mode::Enforce };
+                grants.push(grant, &sets[number]);
+            }
+            let suits = |grant: &Grant| grant.clients == [1];
+            let first = grants.iter().find(|grant| suits(grant) && sets[grant.operations].contains(operation));
+            let found = grants.covering(&sets, operation, suits);
+            prop_assert_eq!(found.map(|grant| &grant.name), first.map(|grant| &grant.name));
+        }
     }
 }
