@@ -10,6 +10,7 @@ demo: ## set up, then run the main job and show it
 test: ## set up, then run every test, the slow ones too
 	@tools/setup.sh test
 	cargo test --release --workspace --quiet
+	native/wire/fuzz/run 3
 	$(PY) -m pytest -n 2 --dist worksteal -q
 
 check: ## what CI checks besides tests: format, lint, types, layers, licences
@@ -37,7 +38,7 @@ docs: ## the documentation as a site in site/
 
 wheel: ## a wheel in dist/ that installs and runs without this tree
 	@tools/setup.sh run
-	.venv/bin/maturin build --release --out dist
+	.venv/bin/maturin build --profile dist --out dist
 
 lock: ## renew the pinned packages
 	.venv/bin/uv pip compile -q pyproject.toml --group build --group demo --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/run.txt

@@ -54,7 +54,7 @@ packages() {
 
 engine() {
   # Released code, as users run it; incremental after the first time.
-  .venv/bin/maturin develop --release --uv --quiet
+  .venv/bin/maturin develop --profile dist --uv --quiet
 }
 
 need python3 "Python 3.11 or newer"
