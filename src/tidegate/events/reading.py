@@ -10,8 +10,11 @@ import json
 from dataclasses import MISSING, fields
 from typing import Any, Final, cast
 
+from pydantic import TypeAdapter, ValidationError
+
 from tidegate.domain.call import CallRecord
 
+_AS_WRITTEN: Final = TypeAdapter(CallRecord)
 _FIELDS: Final = tuple(entry.name for entry in fields(CallRecord))
 _REQUIRED: Final = frozenset(
     entry.name
@@ -30,6 +33,14 @@ def read_event(line: bytes) -> CallRecord:
     Raises:
         UnreadableEventError: it is no JSON object, or lacks what every record has.
     """
+    try:
+        return _AS_WRITTEN.validate_json(line)
+    except ValidationError:
+        return _read_leniently(line)
+
+
+def _read_leniently(line: bytes) -> CallRecord:
+    """Read what another version wrote; it takes twice as long."""
     try:
         event: object = json.loads(line)
     except ValueError:
