@@ -73,16 +73,18 @@ def _serve(setting: Setting, state: Services, commands: TextIO, answers: TextIO)
     with Engine(config, state.vault.token_key()) as engine:
         drain = Drain(engine, state.store)
         drain.start()
-        published = _publish(engine, scene, token, revision=1)
-        called = scene.connections[0]
-        fields = {called.fields[0]: Secret(PROVIDER_KEY.encode())}
-        until = datetime.now(UTC) + _LEASE
-        engine.lease(called.id, called.version, called.origins, fields, until)
-        engine.set_ready(ready=True)
-        _say(answers, {**published, "token": secret.reveal().decode(), "paths": scene.paths})
-        for revision, _ in enumerate(commands, start=2):
-            _say(answers, _publish(engine, scene, token, revision))
-        drain.finish(_DRAINED_WITHIN_S)
+        try:
+            published = _publish(engine, scene, token, revision=1)
+            called = scene.connections[0]
+            fields = {called.fields[0]: Secret(PROVIDER_KEY.encode())}
+            until = datetime.now(UTC) + _LEASE
+            engine.lease(called.id, called.version, called.origins, fields, until)
+            engine.set_ready(ready=True)
+            _say(answers, {**published, "token": secret.reveal().decode(), "paths": scene.paths})
+            for revision, _ in enumerate(commands, start=2):
+                _say(answers, _publish(engine, scene, token, revision))
+        finally:
+            drain.finish(_DRAINED_WITHIN_S)
 
 
 def _scene(setting: Setting) -> Scene:

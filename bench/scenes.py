@@ -42,7 +42,7 @@ def table(origin: str, authority_pem: str, *, operations: int, grants: int) -> S
     listed = tuple(
         Operation(f"op-{number:06}", "GET", _path(number, "{item}")) for number in range(operations)
     )
-    provider = _provider(origin, authority_pem, listed)
+    provider = _provider((origin,), authority_pem, listed)
     if grants == 1:
         granted: tuple[Grant, ...] = (Grant(CONSUMER, _PROVIDER, ("*",), name="all"),)
     else:
@@ -59,7 +59,7 @@ def table(origin: str, authority_pem: str, *, operations: int, grants: int) -> S
             providers=(provider,),
             grants=granted,
         ),
-        (_connection(CLIENT, "default", origin),),
+        (_connection(CLIENT, "default", (origin,)),),
         tuple(f"/{_PROVIDER}{_path(number, '42')}" for number in called),
     )
 
@@ -68,16 +68,17 @@ def estate(origin: str, authority_pem: str, github_document: Path) -> Scene:
     """An agency's estate: 1,000 clients with 10 connections each, at an API of GitHub's size."""
     document = read_document(github_document.read_bytes(), github_document.name)
     operations = read_operations(document).operations
+    origins = (origin,) * (1 + max(operation.origin for operation in operations))
     clients = [f"client-{number:04}" for number in range(ESTATE_CLIENTS)]
     names = ["default", *(f"account-{n}" for n in range(1, ESTATE_CONNECTIONS_EACH))]
     return Scene(
         Declaration(
             clients=tuple(Client(client) for client in clients),
             consumers=(Consumer(CONSUMER, tuple(clients)),),
-            providers=(_provider(origin, authority_pem, operations),),
+            providers=(_provider(origins, authority_pem, operations),),
             grants=(Grant(CONSUMER, _PROVIDER, ("*",), name="all"),),
         ),
-        tuple(_connection(client, name, origin) for client in clients for name in names),
+        tuple(_connection(client, name, origins) for client in clients for name in names),
         (f"/~{CLIENT}/{_PROVIDER}/repos/octocat/hello-world",),
     )
 
@@ -87,11 +88,13 @@ def _path(number: int, item: str) -> str:
     return f"/v1/group-{group:04}/resource-{resource:02}/{item}"
 
 
-def _provider(origin: str, authority_pem: str, operations: Sequence[Operation]) -> Provider:
+def _provider(
+    origins: tuple[str, ...], authority_pem: str, operations: Sequence[Operation]
+) -> Provider:
     return Provider(
         name=_PROVIDER,
         title="Items",
-        origins=(origin,),
+        origins=origins,
         attach=(AttachHeader("Authorization", _CREDENTIAL_FIELD, prefix="Bearer "),),
         operations=tuple(operations),
         allow_private=("127.0.0.0/8",),
@@ -100,7 +103,7 @@ def _provider(origin: str, authority_pem: str, operations: Sequence[Operation]) 
     )
 
 
-def _connection(client: str, name: str, origin: str) -> Connection:
+def _connection(client: str, name: str, origins: tuple[str, ...]) -> Connection:
     made_at = datetime.now(UTC)
     return Connection(
         id=f"con_{client}_{name}",
@@ -109,7 +112,7 @@ def _connection(client: str, name: str, origin: str) -> Connection:
         name=name,
         version=1,
         scheme="header",
-        origins=(origin,),
+        origins=origins,
         fields=(_CREDENTIAL_FIELD,),
         created_at=made_at,
         rotated_at=made_at,

@@ -126,7 +126,7 @@ class Stage:
                 pinned(core, argv),
                 stdin=subprocess.PIPE if spoken_to else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if spoken_to else output,
-                stderr=subprocess.STDOUT,
+                stderr=output,
                 cwd=self.folder,
                 env={**os.environ, **(env or {})},
             )
