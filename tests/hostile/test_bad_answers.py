@@ -243,5 +243,7 @@ def test_a_provider_that_gives_no_answer_is_given_up_in_time(passage: Passage, n
 
 @pytest.mark.parametrize("name", NEVER_WHOLE)
 def test_an_answer_that_stops_is_cut_in_time_and_never_looks_whole(passage: Passage, name: str):
-    assert call(passage, name) is None
+    answer = call(passage, name)
+    # A reset overtakes what was sent before it, the answer's head too.
+    assert answer is None or (name == "reset-body" and answer.status == 502)
     next_call_is_right(passage)

@@ -60,9 +60,9 @@ def may_hold(file: Path) -> Path:
     return file
 
 
-def search_before_it_goes(folder: Path) -> None:
-    """Search a folder now, because it is removed before the session ends."""
-    for hit in search([folder], _planted):
+def search_before_it_goes(*places: Path) -> None:
+    """Search folders and files now, because they are removed before the session ends."""
+    for hit in search(places, _planted):
         _note("hits", [str(hit.file), hit.form, hit.planted_by])
 
 
