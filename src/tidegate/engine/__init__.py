@@ -5,7 +5,7 @@ back what happened (`events`) and calls out on Tidegate's own behalf (`fetch`). 
 a call on a snapshot without making it. `tidegate.engine.transport` puts `fetch` under httpx.
 """
 
-from tidegate.engine import _memory  # noqa: F401  # isort: split  # before the engine is loaded
+from tidegate.engine import _memory as _memory  # isort: split  # before the engine is loaded
 from tidegate.engine.config import EngineConfig, Listener, ListenerTls, Resolver
 from tidegate.engine.engine import Engine, EventBatch, Stats, classify_address, version
 from tidegate.engine.errors import EngineError, FetchError
