@@ -147,10 +147,6 @@ def test_an_expectation_that_nobody_defined_is_no_way_round(
     assert [name for name in provider.seen if HIDDEN in name] == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a connection is judged when the answer ends: a body that ends in between counts as read",
-)
 def test_a_connection_answered_before_its_request_was_whole_is_not_used_again(
     tmp_path: Path,
 ):

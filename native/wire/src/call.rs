@@ -229,7 +229,7 @@ async fn call(
     Ok(Answer {
         parts,
         incoming,
-        borrowed: proven.lend(Rc::clone(&worker.pool), progress),
+        borrowed: proven.lend(Rc::clone(&worker.pool), progress.done.get()),
         bound: provider.bounds.response_body_bytes,
         idle: provider.deadlines.idle(),
         deadline: limits.deadline,

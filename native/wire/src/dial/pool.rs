@@ -74,7 +74,8 @@ pub struct Borrowed {
     carrier: Carrier,
     key: PoolKey,
     pool: Rc<Pool>,
-    request_done: Rc<crate::body::Progress>,
+    /// Whether the request had gone out whole when the answer began.
+    request_whole: bool,
 }
 
 impl Pool {
@@ -214,8 +215,8 @@ impl Proven {
         self.carrier.violation()
     }
 
-    pub fn lend(self, pool: Rc<Pool>, request: Rc<crate::body::Progress>) -> Borrowed {
-        Borrowed { carrier: self.carrier, key: self.key, pool, request_done: request }
+    pub fn lend(self, pool: Rc<Pool>, request_whole: bool) -> Borrowed {
+        Borrowed { carrier: self.carrier, key: self.key, pool, request_whole }
     }
 }
 
@@ -229,10 +230,11 @@ impl Carrier {
 }
 
 impl Borrowed {
-    /// The response is whole. A connection whose request was cut short is closed, not reused.
+    /// The response is whole. A connection that answered before its request was whole is closed, not reused:
+    /// nobody knows how much of the body that provider reads before it looks for the next request.
     pub fn give_back(self) {
         if let Carrier::H1(exclusive) = self.carrier
-            && self.request_done.done.get()
+            && self.request_whole
             && !exclusive.sender.is_closed()
         {
             self.pool.rest(self.key, exclusive);
