@@ -741,7 +741,9 @@ mod tests {
 
     fn set(numbers: &[u32]) -> OperationSet {
         let mut words = vec![0; 4];
-        numbers.iter().for_each(|number| words[*number as usize / 64] |= 1 << (number % 64));
+        for number in numbers {
+            words[*number as usize / 64] |= 1 << (number % 64);
+        }
         OperationSet::Some(words)
     }
 
