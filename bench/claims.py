@@ -71,11 +71,11 @@ def _table(claims: Sequence[Claim], figures: Mapping[str, float]) -> Table:
     for claim in claims:
         measured = figures.get(claim.id)
         if measured is None:
-            rows.append((claim.id, claim.what, claim.goal, "-", "not measured"))
+            rows.append((claim.id, claim.goal, "-", "not measured", claim.what))
         else:
             verdict = "holds" if claim.holds(measured) else "does not hold"
-            rows.append((claim.id, claim.what, claim.goal, f"{measured:.3g}", verdict))
-    return Table("Claims", ("", "what", "goal", "measured", ""), rows)
+            rows.append((claim.id, claim.goal, f"{measured:.3g}", verdict, claim.what))
+    return Table("Claims", ("", "goal", "measured", "", "what"), rows)
 
 
 def _write(claims: Sequence[Claim], figures: Mapping[str, float]) -> None:

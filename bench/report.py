@@ -19,7 +19,7 @@ from bench.stage import ROOT
 RESULTS: Final = ROOT / "bench" / "results"
 
 
-_WIDTH_WITHOUT_TERMINAL: Final = 120
+_WIDTH_WITHOUT_TERMINAL: Final = 160
 
 
 def console() -> Console:
