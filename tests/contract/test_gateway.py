@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -211,6 +212,21 @@ def test_revoked_token_is_refused_within_a_second(tmp_path: Path, file: Path):
         (known,) = running.state.tokens.list()
         running.state.tokens.revoke(known.id)
         wait_until(lambda: running.code() == "unauthenticated", within_s=2.0)
+
+
+def test_expired_token_is_told_that_it_has_expired(tmp_path: Path, file: Path):
+    with up(home(tmp_path), file) as running:
+        long_ago = datetime.now(UTC) - timedelta(days=2)
+        _, token = running.state.tokens.create(
+            load_declaration(file), "shop", client="acme", days=1, now=long_ago
+        )
+        with httpx.Client(base_url=running.url, trust_env=False) as client:
+
+            def told() -> str:
+                headers = {"Tidegate-Token": token.reveal().decode()}
+                return client.get("/echo/things/1", headers=headers).json()["detail"]
+
+            wait_until(lambda: "has expired" in told())
 
 
 def test_connection_made_while_it_runs_is_used(tmp_path: Path, file: Path, provider: Origin):

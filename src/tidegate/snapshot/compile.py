@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 from tidegate.catalog.patterns import OperationTable
@@ -21,6 +21,9 @@ from tidegate.domain.declaration import Declaration, Denial, Grant, Provider
 from tidegate.snapshot.binding import is_bound
 
 FORMAT: Final = 1
+
+EXPIRED_TOKENS_KEPT: Final = timedelta(days=30)
+"""How long the engine can still say of a token that it has expired, not that it is unknown."""
 
 _Json = dict[str, Any]
 
@@ -38,7 +41,7 @@ def compile_snapshot(
     Args:
         declaration: What the revision declares.
         revision: Its number.
-        tokens: Every access token on record; those that are revoked or expired are left out.
+        tokens: Every access token on record; those that are revoked or long expired are left out.
         connections: Every connection on record; those that no longer fit are left out.
         now: The moment by which tokens expire; the present where none is given.
     """
@@ -106,7 +109,7 @@ def _tokens(declaration: Declaration, tokens: Iterable[AccessToken], now: dateti
     def counts(token: AccessToken) -> bool:
         return (
             token.revoked_at is None
-            and token.expires_at > now
+            and token.expires_at > now - EXPIRED_TOKENS_KEPT
             and token.consumer in consumers
             and (token.client is None or token.client in clients)
             # A token whose providers are all gone must not turn into one for every provider.

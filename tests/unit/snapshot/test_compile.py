@@ -23,6 +23,7 @@ from tidegate.domain.connection import AccessToken, Connection
 from tidegate.domain.declaration import Client, Consumer, Declaration, Denial, Grant
 from tidegate.domain.operation import Operation
 from tidegate.snapshot import compile_snapshot
+from tidegate.snapshot.compile import EXPIRED_TOKENS_KEPT
 
 
 def compiled(
@@ -97,15 +98,20 @@ def test_report_mode_ends_with_the_first_second_of_the_day_in_utc():
     "changed",
     [
         {"revoked_at": NOW - timedelta(seconds=1)},
-        {"expires_at": NOW},
+        {"expires_at": NOW - EXPIRED_TOKENS_KEPT},
         {"consumer": "gone"},
         {"client": "gone"},
         {"providers": ("gone",)},
     ],
-    ids=["revoked", "expired", "consumer gone", "client gone", "all of its providers gone"],
+    ids=["revoked", "long expired", "consumer gone", "client gone", "all of its providers gone"],
 )
 def test_token_that_counts_no_more_is_left_out(changed: dict[str, object]):
     assert compiled(tokens=(token(**changed),))["tokens"] == []
+
+
+def test_expired_token_stays_known_for_a_while_so_that_its_refusal_can_say_so():
+    (kept,) = compiled(tokens=(token(expires_at=NOW),))["tokens"]
+    assert kept["expires"] == int(NOW.timestamp())
 
 
 def test_token_keeps_those_of_its_providers_that_still_exist():
