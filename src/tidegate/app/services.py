@@ -18,8 +18,17 @@ from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urljoin
 
 from tidegate.app.home import Home
+from tidegate.app.passphrase import ask_for_passphrase
 from tidegate.store import Revision, Store
-from tidegate.vault import Root, RootEnvironment, RootFile, Vault, create_root_file, open_root
+from tidegate.vault import (
+    Root,
+    RootEnvironment,
+    RootFile,
+    RootPassphrase,
+    Vault,
+    create_root_file,
+    open_root,
+)
 from tidegate.vault.root import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
@@ -70,7 +79,9 @@ class Services:
 
         Where something is sealed already, a missing key is missing: a new one would not open it.
         """
-        if ENVIRONMENT_VARIABLE in os.environ or self.home.root_key.exists():
+        if self.home.asks_for_passphrase or ENVIRONMENT_VARIABLE in os.environ:
+            return None
+        if self.home.root_key.exists():
             return None
         if not Vault.is_new(self.store):
             return None
@@ -79,10 +90,8 @@ class Services:
 
     @cached_property
     def root(self) -> Root:
-        """The root key, from the environment where it is set there, else from its file."""
-        in_environment = ENVIRONMENT_VARIABLE in os.environ
-        source = RootEnvironment() if in_environment else RootFile(self.home.root_key)
-        return open_root(source, self.store)
+        """The root key: from a person, from the environment where it is set there, or from its file."""
+        return open_root(self._root_source(), self.store)
 
     @cached_property
     def vault(self) -> Vault:
@@ -177,6 +186,13 @@ class Services:
             revision.declaration, consumer, method, url, client=client, connection=connection
         )
         return explain(self.snapshot(revision), request)
+
+    def _root_source(self) -> RootFile | RootPassphrase | RootEnvironment:
+        if self.home.asks_for_passphrase:
+            return RootPassphrase(ask_for_passphrase(new=Vault.is_new(self.store)))
+        if ENVIRONMENT_VARIABLE in os.environ:
+            return RootEnvironment()
+        return RootFile(self.home.root_key)
 
     def _check(self, declaration: Declaration) -> None:
         from tidegate.engine import check_snapshot
