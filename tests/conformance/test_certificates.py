@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.certificates import authority, leaf, rsa_key, server_context, signed_with_sha1
-from support.chains import BAD, GOOD, HOST, HOSTS, NAMES, NOT_YET_REFUSED, ROOT, Make, direct
+from support.chains import BAD, GOOD, HOST, HOSTS, NAMES, ROOT, Make, direct
 from support.serving import tls_server
 
 from tidegate.domain.secret import Secret
@@ -52,13 +52,6 @@ def test_bad_chain_is_refused_before_a_byte_is_sent(engine: Engine, make: Make, 
     assert refused.value.problem.code == "tls_failed"
     assert refused.value.detail.partition(":")[0] == reason
     assert (server.connections, bytes(server.received)) == (1, b"")
-
-
-@pytest.mark.xfail(strict=True, reason="the engine does not read the key usage of certificates")
-@pytest.mark.parametrize("make", NOT_YET_REFUSED.values(), ids=NOT_YET_REFUSED)
-def test_key_is_used_only_for_what_its_certificate_says(engine: Engine, make: Make):
-    with tls_server(server_context(make())) as server, pytest.raises(FetchError):
-        fetch(engine, HOST, server.port)
 
 
 def test_chain_signed_with_sha1_is_refused(engine: Engine):

@@ -95,6 +95,13 @@ def cross_signed() -> Chain:
     return [leaf(ours, HOST), authority("cross", authority("elsewhere"), key=key), ours]
 
 
+def around() -> Chain:
+    """Two certificates of one issuer, of which one forbids its key to sign certificates."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    forbidden = authority("renewed", ROOT, key=key, **key_usage(digital_signature=True))
+    return [leaf(forbidden, HOST), forbidden, authority("renewed", ROOT, key=key)]
+
+
 def swapped(chain: Chain) -> Chain:
     return [chain[0], *reversed(chain[1:])]
 
@@ -146,6 +153,10 @@ GOOD: dict[str, Make] = {
     "one of several names": partial(direct, "x.test", HOST, "y.test"),
     "name in other case": partial(direct, HOST.upper()),
     "wildcard for the label": partial(direct, "*.provider.test"),
+    "keys that may do what they do": lambda: through(
+        key_usage(key_cert_sign=True), **key_usage(digital_signature=True)
+    ),
+    "another way around an issuer whose key may not sign": around,
 }
 
 BAD: dict[str, tuple[Make, str]] = {
@@ -274,13 +285,14 @@ BAD: dict[str, tuple[Make, str]] = {
         ),
         "bad_certificate",
     ),
-}
-
-NOT_YET_REFUSED: dict[str, Make] = {
-    "issuer whose key may not sign certificates": lambda: through(
-        key_usage(digital_signature=True)
+    "issuer whose key may not sign certificates": (
+        lambda: through(key_usage(digital_signature=True)),
+        "unknown_issuer",
     ),
-    "leaf whose key may not sign": lambda: direct(**key_usage(key_encipherment=True)),
+    "leaf whose key may not sign": (
+        lambda: direct(**key_usage(key_encipherment=True)),
+        "bad_usage",
+    ),
 }
 
 # (names in the certificate, host, whether they match)

@@ -23,6 +23,9 @@ use rustls::{
     PeerIncompatible, ProtocolVersion, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 use serde::Deserialize;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::KeyUsage;
+use x509_parser::prelude::FromDer;
 use zeroize::Zeroize;
 
 /// A chain is the server's own certificate and what leads to a root; more only burdens path building.
@@ -340,7 +343,7 @@ fn crypto() -> CryptoProvider {
     }
 }
 
-/// `WebPkiServerVerifier`, with a bound before it and the pins after it. Can only refuse more than it.
+/// `WebPkiServerVerifier`, with more checks before and after it. Can only refuse more than it.
 #[derive(Debug)]
 struct PinningVerifier {
     webpki: Arc<WebPkiServerVerifier>,
@@ -362,12 +365,19 @@ impl ServerCertVerifier for PinningVerifier {
         if intermediates.len() >= CHAIN_CERTIFICATES_MAX {
             return Err(Refused::ChainTooLong.into());
         }
-        // 2. Chain, time, purpose and name, as without pins.
+        // 2. What a key may be used for, which webpki does not read. An issuer that must not sign
+        //    certificates leads nowhere; another way to a root may still be there.
+        if !key_may(end_entity, KeyUsage::digital_signature) {
+            return Err(Refused::KeyUsage.into());
+        }
+        let issuers: Vec<_> =
+            intermediates.iter().filter(|issuer| key_may(issuer, KeyUsage::key_cert_sign)).cloned().collect();
+        // 3. Chain, time, purpose and name.
         let verified =
-            self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
-        // 3. Pins come last: they narrow what is trusted and never widen it.
+            self.webpki.verify_server_cert(end_entity, &issuers, server_name, ocsp_response, now)?;
+        // 4. Pins come last: they narrow what is trusted and never widen it.
         if !self.pins.is_empty() {
-            self.require_pinned_path(end_entity, intermediates, now)?;
+            self.require_pinned_path(end_entity, &issuers, now)?;
         }
         Ok(verified)
     }
@@ -433,11 +443,20 @@ impl PinningVerifier {
     }
 }
 
+/// Whether a certificate lets its key be used so (RFC 5280 §4.2.1.3): one that does not say lets it.
+fn key_may(certificate: &CertificateDer<'_>, used_so: impl Fn(&KeyUsage) -> bool) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, parsed)| {
+        parsed.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| used_so(usage.value)))
+    })
+}
+
 /// What our own checks refuse, carried through rustls as an error of the certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum Refused {
     #[error("more than {CHAIN_CERTIFICATES_MAX} certificates")]
     ChainTooLong,
+    #[error("the key may not sign")]
+    KeyUsage,
     #[error("no pinned key on the path")]
     NotPinned,
 }
@@ -446,6 +465,7 @@ impl Refused {
     const fn as_str(self) -> &'static str {
         match self {
             Self::ChainTooLong => "chain_too_long",
+            Self::KeyUsage => "bad_usage",
             Self::NotPinned => "pin_mismatch",
         }
     }
