@@ -16,7 +16,7 @@ from support.gate import Gate, Origin, gate, origin
 
 from tidegate.domain.call import Gap
 from tidegate.events import Drain
-from tidegate.events.drain import NICENESS
+from tidegate.events.yielding import NICENESS
 
 
 @pytest.fixture

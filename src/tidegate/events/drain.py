@@ -8,8 +8,6 @@ calls by their id. What even the spool could not hold is put on record as a gap.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +19,7 @@ import structlog
 from tidegate.domain.call import CallRecord, Gap
 from tidegate.engine import Engine, EngineError
 from tidegate.events.reading import UnreadableEventError, read_event
+from tidegate.events.yielding import yield_to_the_wire
 from tidegate.store import Store, StoreError
 
 BATCH_MAX: Final = 2_000
@@ -31,9 +30,6 @@ BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_MAX_S: Final = 2.0
 NOTES_EVERY_S: Final = 5.0
 """How often the last use of access tokens, and what was lost, is written, at most."""
-
-NICENESS: Final = 15
-"""Weight 36 beside the engine's 1,024: on a busy core the drain gets about 3 % of the time."""
 
 _GIVING_UP_S: Final = 6.0
 """How long a statement under way may take to return: the store waits 4 s for a lock."""
@@ -75,7 +71,7 @@ class Drain:
         return False
 
     def _run(self) -> None:
-        _yield_to_the_wire()
+        yield_to_the_wire()
         self._record_gaps()
         while not self._giving_up.is_set():
             # Read first: what came before the end was asked for is in the batch after it.
@@ -188,14 +184,3 @@ def _readable(lines: Sequence[bytes]) -> Iterator[CallRecord]:
         except UnreadableEventError as error:
             # Kept back it would stop all that come after it, and time does not mend it.
             _log.error("event_unreadable", reason=str(error), length=len(line))
-
-
-def _yield_to_the_wire() -> None:
-    """Make this thread the last to run where cores are short.
-
-    The spool exists so that recording can wait and calls need not: on a saturated machine the drain
-    falls behind, and catches up afterwards. Linux keeps niceness by thread; elsewhere it would slow
-    the whole process down, so there it is left alone.
-    """
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
