@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
+_ENDS_IN_A_NUMBER = re.compile(r"(^|\.)([0-9]+|0x[0-9a-f]*)\.?$")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
@@ -67,7 +69,20 @@ def _host(host: str) -> str:
         )
     except UnicodeError as error:
         raise ValueError("the host is not a valid internationalised name") from error
+    if _ENDS_IN_A_NUMBER.search(ascii_host):
+        return _ipv4(ascii_host)
     labels = ascii_host.split(".")
     if len(ascii_host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):  # noqa: PLR2004
         raise ValueError("the host is not a host name")
     return ascii_host
+
+
+def _ipv4(host: str) -> str:
+    """Read a host whose last label is a number: others would read any of those as an address.
+
+    `127.1`, `0x7f.1` and `017700000001` are loopback to them (WHATWG URL §3.5).
+    """
+    try:
+        return str(IPv4Address(host))
+    except ValueError:
+        raise ValueError("an IPv4 address is written as four decimal numbers") from None
