@@ -172,6 +172,10 @@ def _words(error: ErrorDetails, path: Path) -> tuple[str, str]:
 
 def _not_one_of(value: object, expected: str) -> tuple[str, str]:
     choices = expected.replace("'", "").replace(" or ", ", ").split(", ")
+    if choices == ["all"] and isinstance(value, str):
+        return "this is a list of names, or `all`", f"write {shown(f'[{value}]')}"
+    if len(choices) == 1:
+        return f"this is `{choices[0]}`, and nothing else", ""
     close = nearest(value, choices) if isinstance(value, str) else None
     said = f", not {shown(value)}" if isinstance(value, str) else f", not {kind(value)}"
     return f"this is one of {listed(choices)}{said}", f"did you mean `{close}`?" if close else ""

@@ -140,8 +140,11 @@ def read_yaml(data: bytes, file: str, bounds: Bounds = CONFIG_BOUNDS) -> Source:
     except yaml.reader.ReaderError as error:
         builder.wrong(_place_of(text, error.position), "a control character stands here")
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        builder.wrong(_place_at(mark), f"this is not YAML: {_syntax_problem(error)}")
+        place = _place_at(error.problem_mark or error.context_mark)
+        if _stands_at(text, place) == "\t":
+            builder.wrong(place, "a tab stands here", "YAML is indented with spaces")
+        else:
+            builder.wrong(place, f"this is not YAML: {_syntax_problem(error)}")
     return Source(file, builder.root, tuple(builder.errors))
 
 
@@ -311,6 +314,12 @@ def _place_at(mark: Any) -> Place:
 def _place_of(text: str, offset: int) -> Place:
     before = text[:offset]
     return Place(before.count("\n") + 1, offset - before.rfind("\n"))
+
+
+def _stands_at(text: str, place: Place) -> str:
+    lines = text.split("\n")
+    line = lines[place.line - 1] if place.line <= len(lines) else ""
+    return line[place.column - 1 : place.column]
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> str:
