@@ -164,8 +164,9 @@ class Drain:
             events_max=count,
             reason="the spool was full or could not be written",
         )
-        _tell_missing(gap)
         self._store.calls.add_gap(gap)
+        # Told when it is on record: until then this is tried, and would be told, again and again.
+        _tell_missing(gap)
 
 
 def _tell_missing(gap: Gap) -> None:
