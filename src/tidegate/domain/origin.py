@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
+from unicodedata import normalize
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -27,7 +28,13 @@ class Origin:
         Raises:
             ValueError: with a sentence that says what is wrong.
         """
-        parts = urlsplit(text)
+        # `urlsplit` drops tabs and line ends, and IDNA what has no width: the host is what one sees.
+        if not text.isprintable() or " " in text:
+            raise ValueError("an origin has no spaces or invisible characters")
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            raise ValueError("the host is neither a host name nor an address") from None
         if parts.scheme not in DEFAULT_PORTS:
             raise ValueError(f"an origin starts with `https://`, not `{parts.scheme or text}`")
         if (
@@ -44,8 +51,10 @@ class Origin:
             port = parts.port
         except ValueError as error:
             raise ValueError("the port is not a number from 1 to 65535") from error
-        if port == 0:
+        if port == 0 or parts.netloc.endswith(":"):
             raise ValueError("the port is not a number from 1 to 65535")
+        if re.search(r"\][^:]", parts.netloc):
+            raise ValueError("after an address in brackets comes a port or nothing")
         return cls(parts.scheme, _host(parts.hostname or ""), port or DEFAULT_PORTS[parts.scheme])
 
     @property
@@ -60,15 +69,8 @@ class Origin:
 
 def _host(host: str) -> str:
     if ":" in host:
-        if "%" in host:
-            raise ValueError("an address with a zone id is not an origin")
-        return host.lower()
-    try:
-        ascii_host = (
-            host.encode("idna").decode("ascii").lower() if not host.isascii() else host.lower()
-        )
-    except UnicodeError as error:
-        raise ValueError("the host is not a valid internationalised name") from error
+        return _ipv6(host)
+    ascii_host = host if host.isascii() else _a_labels(host)
     if _ENDS_IN_A_NUMBER.search(ascii_host):
         return _ipv4(ascii_host)
     labels = ascii_host.split(".")
@@ -86,3 +88,28 @@ def _ipv4(host: str) -> str:
         return str(IPv4Address(host))
     except ValueError:
         raise ValueError("an IPv4 address is written as four decimal numbers") from None
+
+
+def _ipv6(host: str) -> str:
+    if "%" in host:
+        raise ValueError("an address with a zone id is not an origin")
+    try:
+        return str(IPv6Address(host))
+    except ValueError:
+        raise ValueError("what stands in brackets is not an IPv6 address") from None
+
+
+def _a_labels(host: str) -> str:
+    """Write an internationalised name in ASCII, where all readers agree on how.
+
+    This is IDNA 2003, which makes `fass` of `faß`; to RFC 5891 those are two names with two owners.
+    So a name that does not come back as it was written is refused.
+    """
+    written = normalize("NFC", host)
+    try:
+        encoded = written.encode("idna")
+        if encoded.decode("idna") == written:
+            return encoded.decode("ascii")
+    except UnicodeError:
+        pass
+    raise ValueError("the host is not a plain internationalised name; write it as `xn--…`")
