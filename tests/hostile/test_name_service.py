@@ -7,14 +7,12 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support.gate import Gate, gate, origin
+from support.gate import gate, origin, provider_at
 
-from tidegate.domain.declaration import Grant, Provider
-from tidegate.domain.operation import Operation
 from tidegate.engine import Resolver
 
 SERVFAIL = b"\x81\x82"
@@ -52,24 +50,6 @@ def name_server(*, answers: bool) -> Iterator[NameServer]:
         serving.join(5)
 
 
-def with_a_name(running: Gate) -> None:
-    """Declare a second provider, whose host is a name."""
-    named = Provider(
-        name="named",
-        title="Named",
-        origins=("https://api.named.test",),
-        attach=(),
-        operations=(Operation("Get", "GET", "/x"),),
-    )
-    declared = running.declaration
-    running.declaration = replace(
-        declared,
-        providers=(*declared.providers, named),
-        grants=(*declared.grants, Grant("shop", "named", ("*",), name="grants[1]")),
-    )
-    running.publish(revision=2)
-
-
 @pytest.mark.parametrize("answers", [True, False], ids=["failing", "silent"])
 def test_a_name_that_does_not_resolve_fails_its_own_call_alone(tmp_path: Path, *, answers: bool):
     with (
@@ -81,7 +61,7 @@ def test_a_name_that_does_not_resolve_fails_its_own_call_alone(tmp_path: Path, *
         ) as running,
         ThreadPoolExecutor(4) as pool,
     ):
-        with_a_name(running)
+        running.declare(provider_at("https://api.named.test", "named"))
         waiting = [pool.submit(running.call, "/named/x") for _ in range(4)]
         assert names.asked.wait(10)
         assert {running.call().status_code for _ in range(20)} == {200}

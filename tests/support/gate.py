@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -90,6 +90,18 @@ def declaring(url: str) -> Declaration:
     )
 
 
+def provider_at(origin: str, name: str, **changes: object) -> Provider:
+    """Declare a provider that needs no credential, with one operation, `GET /x`."""
+    made = Provider(
+        name=name,
+        title=name.title(),
+        origins=(origin,),
+        attach=(),
+        operations=(Operation("Get", "GET", "/x"),),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
 @dataclass
 class Gate:
     """An engine with what it runs on."""
@@ -104,9 +116,28 @@ class Gate:
     def url(self) -> str:
         return f"http://{self.engine.addresses()['http']}"
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     def call(self, path: str = "/echo/things/1", token: str | None = None) -> httpx.Response:
         headers = {"Tidegate-Token": token or self.token}
         return httpx.get(self.url + path, headers=headers, trust_env=False, timeout=20)
+
+    def code(self, path: str) -> str:
+        """What a call is refused for."""
+        return self.call(path).json()["code"]
+
+    def declare(self, *providers: Provider) -> None:
+        """Add providers, or put others in their place; the consumer may call all of them."""
+        declared, names = self.declaration, {one.name for one in providers}
+        granted = tuple(Grant("shop", name, ("*",), name=f"for {name}") for name in sorted(names))
+        self.declaration = replace(
+            declared,
+            providers=(*(p for p in declared.providers if p.name not in names), *providers),
+            grants=(*(g for g in declared.grants if g.provider not in names), *granted),
+        )
+        self.publish(self.engine.stats().revision + 1)
 
     def publish(self, revision: int = 1) -> int:
         return self.engine.publish(self.snapshot(revision))
@@ -135,7 +166,7 @@ def home(folder: Path) -> Home:
 
 
 @contextmanager
-def gate(folder: Path, url: str, **config: object) -> Iterator[Gate]:
+def gate(folder: Path, url: str, *, bind: str = "127.0.0.1:0", **config: object) -> Iterator[Gate]:
     """Start an engine with everything it needs, all of it published and leased."""
     place = home(folder)
     with services(place) as state:
@@ -151,7 +182,7 @@ def gate(folder: Path, url: str, **config: object) -> Iterator[Gate]:
         known, token = state.tokens.create(declaration, "shop")
         started = EngineConfig(
             spool=place.spool,
-            listeners=(Listener("http", "127.0.0.1:0"),),
+            listeners=(Listener("http", bind),),
             workers=1,
             **config,  # type: ignore[arg-type]
         )

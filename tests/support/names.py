@@ -9,10 +9,13 @@ from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 
 Answers = Callable[[str], Sequence[str]]
-"""From a name to its addresses, of both families; asked anew for each question for an A record."""
+"""From a name to its addresses, of both families; asked anew for each question for an A record.
+
+A name among them is an alias (CNAME) that the addresses after it belong to.
+"""
 
 _HEADER_BYTES = 12
-_A, _AAAA = 1, 28
+_A, _CNAME, _AAAA = 1, 5, 28
 
 
 @contextmanager
@@ -48,12 +51,27 @@ def _answer(question: bytes, answers: Answers, last: dict[str, Sequence[str]]) -
     name = ".".join(labels)
     if kind == _A or name not in last:
         last[name] = answers(name)
-    addresses = [ip_address(one) for one in last[name]]
-    wanted = {_A: 4, _AAAA: 6}.get(kind)
-    found = [one.packed for one in addresses if one.version == wanted]
+    found = _records(kind, last[name])
     counts = b"\0\1" + len(found).to_bytes(2, "big") + b"\0\0\0\0"
-    records = b"".join(
-        b"\xc0\x0c" + kind.to_bytes(2, "big") + b"\0\1\0\0\0\0" + bytes([0, len(one)]) + one
-        for one in found
-    )
-    return question[:2] + b"\x81\x80" + counts + question[_HEADER_BYTES : at + 5] + records
+    asked = question[_HEADER_BYTES : at + 5]
+    return question[:2] + b"\x81\x80" + counts + asked + b"".join(found)
+
+
+def _records(kind: int, answer: Sequence[str]) -> list[bytes]:
+    wanted = {_A: 4, _AAAA: 6}.get(kind)
+    owner, records = b"\xc0\x0c", list[bytes]()
+    for one in answer:
+        try:
+            address = ip_address(one)
+        except ValueError:
+            alias = b"".join(bytes([len(label)]) + label.encode() for label in one.split("."))
+            records.append(_record(owner, _CNAME, alias + b"\0"))
+            owner = alias + b"\0"
+        else:
+            if address.version == wanted:
+                records.append(_record(owner, kind, address.packed))
+    return records
+
+
+def _record(owner: bytes, kind: int, data: bytes) -> bytes:
+    return owner + kind.to_bytes(2, "big") + b"\0\1\0\0\0\0" + bytes([0, len(data)]) + data
