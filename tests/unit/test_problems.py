@@ -11,10 +11,19 @@ import pytest
 from tidegate.problems import PROBLEMS, Problem
 
 PAGES = Path(__file__).parents[2] / "docs" / "problems"
+INDEX = (PAGES / "index.md").read_text()
 
 
 def test_every_problem_has_a_page_and_every_page_a_problem():
-    assert {page.stem for page in PAGES.iterdir()} == set(PROBLEMS)
+    assert {page.stem for page in PAGES.iterdir()} == {*PROBLEMS, "index"}
+
+
+def test_the_list_of_the_pages_is_the_list_of_the_problems():
+    rows = re.findall(r"^\| \[`(\w+)`\]\((\w+)\.md\) \| (\d+) \| (.+) \|$", INDEX, re.MULTILINE)
+    assert [(code, page, int(status), title) for code, page, status, title in rows] == [
+        (one.code, one.code, one.status, one.title)
+        for one in sorted(PROBLEMS.values(), key=lambda one: one.code)
+    ]
 
 
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=lambda problem: problem.code)
