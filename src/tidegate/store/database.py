@@ -7,6 +7,7 @@ once. Waiting is bounded: a locked or absent database becomes `StoreUnavailable`
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -201,7 +202,13 @@ def _secure_file(file: Path) -> None:
     """
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        if not file.is_symlink() and file.exists():
+            # Never opened here: closing it again would drop the locks that SQLite holds on it in
+            # this process, and the next process to leave would take its log away from under it.
+            _require_usable(file)
+        else:
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            os.close(os.open(file, flags, 0o600))
     except OSError as error:
         raise StoreRefused(
             f"The store `{file}` cannot be opened: {error.strerror}; "
@@ -210,6 +217,13 @@ def _secure_file(file: Path) -> None:
     for path, mode in ((file.parent, "700"), (file, "600")):
         if path.stat().st_mode & 0o077:
             raise StoreRefused(f"Others may read `{path}`; run `chmod {mode} {path}`.")
+
+
+def _require_usable(file: Path) -> None:
+    if not file.is_file():
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    if not os.access(file, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _sqlite_engine(url: sa.URL) -> sa.Engine:

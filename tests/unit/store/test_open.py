@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,3 +154,18 @@ def test_generation_grows_with_what_the_snapshot_depends_on(store_url: str):
         before = store.generation()
         other.revisions.append(declaration(), author="a", note="", at=NOON)
         assert store.generation() > before
+
+
+def test_a_second_opening_in_one_process_leaves_the_first_its_locks(tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/data/tidegate.db"
+    with Store.open(url) as first:
+        first.generation()
+        Store.open(url).close()
+        # Who leaves last takes the log away: another process must see that somebody is still there.
+        code = (
+            f"from tidegate.store import Store; s = Store.open({url!r}); s.generation(); s.close()"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True)
+        first.revisions.append(declaration(), author="a", note="", at=NOON)
+    with Store.open(url) as again:
+        assert len(again.revisions.all()) == 1
