@@ -162,10 +162,15 @@ def test_a_second_opening_in_one_process_leaves_the_first_its_locks(tmp_path: Pa
         first.generation()
         Store.open(url).close()
         # Who leaves last takes the log away: another process must see that somebody is still there.
-        code = (
-            f"from tidegate.store import Store; s = Store.open({url!r}); s.generation(); s.close()"
-        )
-        subprocess.run([sys.executable, "-c", code], check=True)
+        assert revisions_seen_elsewhere(url) == 0
         first.revisions.append(declaration(), author="a", note="", at=NOON)
-    with Store.open(url) as again:
-        assert len(again.revisions.all()) == 1
+        assert revisions_seen_elsewhere(url) == 1
+
+
+def revisions_seen_elsewhere(url: str) -> int:
+    code = (
+        "from tidegate.store import Store\n"
+        f"with Store.open({url!r}) as store: print(len(store.revisions.all()))"
+    )
+    seen = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    return int(seen.stdout)
