@@ -36,7 +36,7 @@ from tidegate.app.signals import Signals
 from tidegate.app.startup import engine_config
 from tidegate.app.watching import Watch
 from tidegate.catalog import ConfigErrors, Settings, load_settings, weaknesses
-from tidegate.credentials import Leases
+from tidegate.credentials import Keeper, Leases, Refresher
 from tidegate.domain.declaration import Declaration
 from tidegate.engine import Engine, EngineError
 from tidegate.events import Drain
@@ -101,6 +101,9 @@ class Gateway:
             drain = Drain(engine, state.store)
             drain.start()
             stack.callback(self._stop, engine, drain)
+            supply.keeper.start()
+            # It ends before the engine, by which it asks.
+            stack.callback(supply.keeper.stop)
             stack.enter_context(Signals(stop=self.stop, reread=self.reread))
             self._take_calls(engine, supply, state, tell or _log_started)
             self._follow(supply)
@@ -172,6 +175,9 @@ class Supply:
         self._author = author
         self._leases = Leases(state.store, state.vault, engine)
         self._leases_at = 0.0
+        holder = f"{socket.gethostname()}:{os.getpid()}"
+        refresher = Refresher(state.store, state.vault, engine, holder=holder)
+        self.keeper = Keeper(state.store, refresher, lambda: self.declaration)
         self._watch = Watch(path)
         self._unread = False
         self._generation = -1
@@ -266,7 +272,7 @@ class Supply:
             except EngineError as error:
                 _log.error("snapshot_refused", reason=str(error), in_force=self.revision.number)
             self._generation = generation
-        elif time.monotonic() - self._leases_at > LEASES_EVERY_S:
+        elif self.keeper.take_changed() or time.monotonic() - self._leases_at > LEASES_EVERY_S:
             self._renew_leases()
 
     def _publish(self) -> None:

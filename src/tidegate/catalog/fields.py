@@ -160,6 +160,19 @@ def check_origin(text: str) -> str:
     return template
 
 
+def check_token_url(text: str) -> str:
+    """Hold a token endpoint to `https://host/path`: secrets are sent there (RFC 6749 §3.2)."""
+    scheme, _, rest = text.partition("://")
+    authority, slash, path = rest.partition("/")
+    if scheme != "https" or not slash:
+        refuse("a token endpoint is `https://host/path`")
+    if variables_of(text):
+        refuse("a token endpoint has no `{variables}`")
+    if not re.fullmatch(r"[!$&'()*+,;=:@/A-Za-z0-9._~-]*", path):
+        refuse("a token endpoint has no query or fragment, and no character outside RFC 3986's")
+    return f"{check_origin(f'{scheme}://{authority}')}/{path}"
+
+
 def _without_value(error: ValueError) -> str:
     return re.sub(r", not `.*`$", "", str(error), flags=re.DOTALL)
 
@@ -302,6 +315,7 @@ VariableName = Annotated[str, AfterValidator(check_variable), _text(VARIABLE_PAT
 HeaderName = Annotated[str, AfterValidator(_check_header_name), _text(_TOKEN.pattern)]
 Prefix = Annotated[str, AfterValidator(_check_prefix)]
 OriginText = Annotated[str, AfterValidator(check_origin), _text(r"https?://[^/?#@]+")]
+TokenUrl = Annotated[str, AfterValidator(check_token_url), _text(r"https://[^/?#@]+/[^?#]*")]
 Host = Annotated[str, AfterValidator(_check_host)]
 Address = Annotated[str, AfterValidator(_check_address)]
 Bind = Annotated[str, AfterValidator(_check_bind), _text(r".+:[0-9]{1,5}")]

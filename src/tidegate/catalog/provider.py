@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from tidegate.catalog.auth import attach_parts
+from tidegate.catalog.auth import attach_parts, token_grant
 from tidegate.catalog.documents import Documents, documents_beside, read_bounded
 from tidegate.catalog.errors import ConfigError, ConfigErrors, did_you_mean, listed, shown
 from tidegate.catalog.fields import check_path, parse_call, variables_of
@@ -25,6 +25,7 @@ from tidegate.catalog.schema import ProviderEntry
 from tidegate.catalog.yaml_source import Path, Source
 from tidegate.domain.attach import AttachBasic, AttachHeader, fields_of
 from tidegate.domain.declaration import Bounds, Deadlines, Provider, TlsPolicy, Variable
+from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
 
 _PEM_BYTES_MAX = 1024**2
@@ -85,6 +86,7 @@ class _Builder:
             ),
             bounds=Bounds(entry.bounds.request_body, entry.bounds.response_body),
             encoded_slash=entry.encoded_slash,
+            token_grant=self._token_grant(entry),
         )
         provider = replace(provider, variable_rules=self._rules(entry, provider.variables))
         self._check_fields(provider)
@@ -204,6 +206,12 @@ class _Builder:
             Variable(name, one.pattern if one else "", one.description if one else "")
             for name, one in described
         )
+
+    def _token_grant(self, entry: ProviderEntry) -> TokenGrant | None:
+        grants = [grant for grant in map(token_grant, entry.auth) if grant is not None]
+        if grants and len(entry.auth) > 1:
+            self._wrong(("auth",), "`oauth2` stands alone: its access token is the credential")
+        return grants[0] if grants else None
 
     def _tls(self, entry: ProviderEntry) -> TlsPolicy:
         tls = entry.tls

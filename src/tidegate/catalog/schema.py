@@ -30,6 +30,7 @@ from tidegate.catalog.fields import (
     Pin,
     Prefix,
     Size,
+    TokenUrl,
     VariableName,
     check_fixed_headers,
     refuse,
@@ -132,12 +133,52 @@ class CookieAuth(Entry):
     """The field of the connection's credential that goes there."""
 
 
+class TokenGrantEntry(Entry):
+    """How access tokens are obtained, and refreshed before they expire."""
+
+    grant: Literal["client_credentials", "refresh_token"]
+    """What tokens come from: the client's own credentials, or a consent that was given once."""
+    token_url: TokenUrl
+    """The provider's token endpoint, `https://host/path`."""
+    client_auth: Literal["basic", "post", "none"] = "basic"
+    """How the client shows its secret there: HTTP Basic, in the body, or not at all."""
+    scopes: list[str] = []
+    """What is asked for."""
+    scope_separator: str = " "
+    """What stands between two scopes; a space by the standard."""
+    parameters: dict[str, str] = {}
+    """What else is sent along (`audience`)."""
+    lifetime: Duration = 3_600_000
+    """How long a token lives where the provider does not say."""
+    reuse: Duration = 0
+    """For how long the provider takes a refresh token again that it has replaced already."""
+    header: HeaderName = "Authorization"
+    """The header that carries the access token on a call."""
+    prefix: Prefix = "Bearer "
+    """What stands before it, with its space."""
+
+    @model_validator(mode="after")
+    def _no_second_grant(self) -> TokenGrantEntry:
+        fixed = {"grant_type", "client_id", "client_secret", "refresh_token", "scope"}
+        for name in sorted(fixed & self.parameters.keys()):
+            refuse(f"`{name}` is not for `parameters`: Tidegate sends it")
+        return self
+
+
+class OAuthAuth(Entry):
+    """An access token that Tidegate obtains and keeps fresh (OAuth 2.0)."""
+
+    oauth2: TokenGrantEntry
+    """Where it comes from, and where it goes."""
+
+
 AuthName = Literal["bearer", "basic", "none"]
 _AUTH_FORMS = {
     "header": "HeaderAuth",
     "basic": "BasicAuth",
     "query": "QueryAuth",
     "cookie": "CookieAuth",
+    "oauth2": "OAuthAuth",
 }
 
 
@@ -154,13 +195,14 @@ AuthForm = Annotated[
     | Annotated[HeaderAuth, Tag("HeaderAuth")]
     | Annotated[BasicAuth, Tag("BasicAuth")]
     | Annotated[QueryAuth, Tag("QueryAuth")]
-    | Annotated[CookieAuth, Tag("CookieAuth")],
+    | Annotated[CookieAuth, Tag("CookieAuth")]
+    | Annotated[OAuthAuth, Tag("OAuthAuth")],
     Discriminator(
         _auth_form,
         custom_error_type="auth_form",
         custom_error_message=(
-            "auth is `bearer`, `basic`, `none`, or a mapping with `header`, `basic`, `query` "
-            "or `cookie`"
+            "auth is `bearer`, `basic`, `none`, or a mapping with `header`, `basic`, `query`, "
+            "`cookie` or `oauth2`"
         ),
     ),
 ]

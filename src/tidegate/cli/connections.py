@@ -7,17 +7,19 @@ line, which every process of the machine can read, and never shown.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from tidegate.cli.outcome import DONE, Refusal
 from tidegate.cli.reading import open_state, ready_vault, revision_in_force
-from tidegate.cli.terminal import GOOD, NAME, json_out, moment, say, table
+from tidegate.cli.terminal import BAD, GOOD, NAME, QUIET, WEAK, json_out, moment, say, table
 from tidegate.domain.connection import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
     from tidegate.domain.connection import Connection
+    from tidegate.store import IssuedToken
 
 _Client = Annotated[str, Parameter(metavar="CLIENT", help="Whose account it is.")]
 _Provider = Annotated[str, Parameter(help="The provider, as the declaration names it.")]
@@ -75,7 +77,12 @@ def connect(
         ("connected ", GOOD),
         f"{made.client} to {made.provider} as {made.name}, version {made.version}",
     )
-    say(f"Its credential is sealed, and leaves only for {where}.")
+    endpoint = _endpoint(made)
+    if endpoint:
+        say(f"Its credential is sealed, and leaves only for {endpoint}, where tokens are issued.")
+        say(f"The tokens leave only for {where}.")
+    else:
+        say(f"Its credential is sealed, and leaves only for {where}.")
     return DONE
 
 
@@ -83,15 +90,19 @@ def connections(*, as_json: _Json = False) -> int:
     """List the connections: whose, where to, since when. No secret is shown."""
     with open_state() as state:
         known = state.store.connections.all()
+        issued = state.store.issued.all()
+    now = datetime.now(UTC)
+    tokens = {one.id: _token(one, issued.get(one.id), now) for one in known}
     if as_json:
-        json_out([_as_json(one) for one in known])
+        json_out([_as_json(one) | {"token": tokens[one.id][0]} for one in known])
         return DONE
     rows = [
         (
             (one.client, NAME),
             one.provider,
             one.name,
-            one.scheme,
+            one.scheme.partition(" ")[0],
+            tokens[one.id],
             str(one.version),
             ", ".join(one.origins),
             moment(one.rotated_at),
@@ -103,12 +114,34 @@ def connections(*, as_json: _Json = False) -> int:
         "provider",
         "name",
         "credential",
+        "token",
         ("version", "right"),
         "bound to",
         "since",
     )
     table(columns, rows)
     return DONE
+
+
+def _endpoint(one: Connection) -> str:
+    """Where the connection's tokens are issued; empty where its credential is used as it is."""
+    return one.scheme.partition(" ")[2]
+
+
+def _token(one: Connection, token: IssuedToken | None, now: datetime) -> tuple[str, str]:
+    """Say how the connection's token fares, and in which colour."""
+    if not _endpoint(one):
+        return "", QUIET
+    if token is None or token.version != one.version:
+        return "not asked for yet", WEAK
+    if token.ended:
+        return f"needs reconsent ({token.trouble})", BAD
+    fresh = token.expires_at is not None and token.expires_at > now
+    if fresh and token.trouble is None:
+        return f"until {moment(token.expires_at)}", GOOD
+    if fresh:
+        return f"until {moment(token.expires_at)}; the next: {token.trouble}", WEAK
+    return f"none: {token.trouble or 'expired'}", BAD
 
 
 def disconnect(provider: _Provider, /, *, client: _Client, name: _Name = DEFAULT_CONNECTION) -> int:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from tidegate.credentials.connections import Connections
 from tidegate.credentials.errors import CredentialRefused
+from tidegate.credentials.keeper import Keeper
 from tidegate.credentials.leases import Leases, LeaseTaker, Renewal
+from tidegate.credentials.refresh import Refresher, Renewed
 from tidegate.credentials.tokens import AccessTokens, check_format
 
 __all__ = [
     "AccessTokens",
     "Connections",
     "CredentialRefused",
+    "Keeper",
     "LeaseTaker",
     "Leases",
+    "Refresher",
     "Renewal",
+    "Renewed",
     "check_format",
 ]

@@ -41,11 +41,14 @@ _COOKIE_VALUE: Final = re.compile(rb"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*
 def wanted_fields(provider: Provider) -> tuple[str, ...]:
     """Name the fields that a connection to this provider holds."""
     tls = (CERTIFICATE_FIELD, KEY_FIELD) if provider.tls.client_certificate else ()
-    return (*fields_of(provider.attach), *tls)
+    grant = provider.token_grant
+    return (*(fields_of(provider.attach) if grant is None else grant.fields), *tls)
 
 
 def scheme_of(provider: Provider) -> str:
     """Name how the credential is shown to the provider: `header`, `basic` or `query+mtls`."""
+    if provider.token_grant is not None:
+        return provider.token_grant.scheme
     kinds = dict.fromkeys(part.kind for part in provider.attach)
     return "+".join([*kinds, *(["mtls"] if provider.tls.client_certificate else [])]) or "none"
 
@@ -68,15 +71,23 @@ def require_fitting(provider: Provider, fields: Mapping[str, Secret]) -> None:
             f"Provider `{provider.name}` has no use for {len(fields) - len(wanted)} of the fields; "
             f"it needs {listed(wanted) or 'none'}."
         )
-    for part in provider.attach:
-        for name in fields_of((part,)):
-            for wrong in _wrong_with(part, name, fields[name].reveal()):
-                raise CredentialRefused(f"The field `{name}` {wrong}.")
+    for name, part in _places(provider):
+        for wrong in _wrong_with(part, name, fields[name].reveal()):
+            raise CredentialRefused(f"The field `{name}` {wrong}.")
     if provider.tls.client_certificate:
         _require_key_pair(fields[CERTIFICATE_FIELD].reveal(), fields[KEY_FIELD].reveal())
 
 
-def _wrong_with(part: AttachPart, name: str, value: bytes) -> Iterator[str]:
+def _places(provider: Provider) -> Iterator[tuple[str, AttachPart | None]]:
+    """Each field with the part of a call that it fills; what a token is obtained with fills none."""
+    if provider.token_grant is not None:
+        yield from ((name, None) for name in provider.token_grant.fields)
+        return
+    for part in provider.attach:
+        yield from ((name, part) for name in fields_of((part,)))
+
+
+def _wrong_with(part: AttachPart | None, name: str, value: bytes) -> Iterator[str]:
     if not value:
         yield "is empty"
     if len(value) > FIELD_BYTES_MAX:
@@ -92,7 +103,7 @@ def _wrong_with(part: AttachPart, name: str, value: bytes) -> Iterator[str]:
     yield from _wrong_in_place(part, name, value)
 
 
-def _wrong_in_place(part: AttachPart, name: str, value: bytes) -> Iterator[str]:
+def _wrong_in_place(part: AttachPart | None, name: str, value: bytes) -> Iterator[str]:
     match part:
         case AttachHeader(prefix=prefix):
             if not _VISIBLE.fullmatch(value):

@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from tidegate.credentials.fields import CERTIFICATE_FIELD, KEY_FIELD
+from tidegate.credentials.refresh import is_usable
 from tidegate.domain.connection import Connection
+from tidegate.domain.oauth import ACCESS_TOKEN
 from tidegate.domain.secret import Secret
 from tidegate.engine.errors import EngineError
-from tidegate.store import Store
+from tidegate.store import IssuedToken, Store
 from tidegate.vault import Vault, VaultRefused
+
+_FOR_TLS: Final = (CERTIFICATE_FIELD, KEY_FIELD)
 
 LEASE: Final = timedelta(hours=1)
 """How long the engine may use a secret without hearing of it again."""
@@ -50,6 +55,7 @@ class Renewal:
 @dataclass(frozen=True, slots=True)
 class _Lease:
     version: int
+    serial: int
     until: datetime
 
 
@@ -71,30 +77,53 @@ class Leases:
             StoreUnavailable: the leases that are held stay until they end.
         """
         connections = self._store.connections.all()
+        issued = self._store.issued.all()
         leased: list[Connection] = []
         refused: list[tuple[Connection, str]] = []
+        waiting = set[str]()
         for connection in connections:
-            if not self._is_due(connection, now):
+            token = issued.get(connection.id)
+            if connection.scheme.startswith("oauth2 ") and not (
+                token is not None and is_usable(token, connection, now)
+            ):
+                # It has a lease as soon as a token is issued.
+                waiting.add(connection.id)
+                continue
+            if not self._is_due(connection, token, now):
                 continue
             try:
-                self._lease(connection, now + LEASE)
+                self._lease(connection, token, now + LEASE)
                 leased.append(connection)
             except (VaultRefused, EngineError) as error:
                 # One connection's trouble is not the others'.
                 refused.append((connection, str(error)))
         usable = {connection.id for connection in connections}
-        usable -= {connection.id for connection, _ in refused}
+        usable -= {connection.id for connection, _ in refused} | waiting
         released = [held for held in self._held if held not in usable]
         for connection_id in released:
             self._engine.release(connection_id)
             del self._held[connection_id]
         return Renewal(tuple(leased), tuple(released), tuple(refused))
 
-    def _is_due(self, connection: Connection, now: datetime) -> bool:
+    def _is_due(self, connection: Connection, token: IssuedToken | None, now: datetime) -> bool:
         held = self._held.get(connection.id)
-        return held is None or held.version != connection.version or held.until - now <= LEASE / 2
+        if held is None or (held.version, held.serial) != (connection.version, _serial(token)):
+            return True
+        # An issued token is leased to its very end, which no renewal moves.
+        ends = token.expires_at if token is not None else None
+        return held.until - now <= LEASE / 2 and held.until != ends
 
-    def _lease(self, connection: Connection, until: datetime) -> None:
+    def _lease(self, connection: Connection, token: IssuedToken | None, until: datetime) -> None:
         fields = self._vault.open(connection)
+        if token is not None and token.sealed is not None and token.expires_at is not None:
+            issued = self._vault.open_issued(connection, token.serial, token.sealed)
+            # What the next token is asked for with never goes to the engine.
+            fields = {name: fields[name] for name in _FOR_TLS if name in fields}
+            fields[ACCESS_TOKEN] = issued[ACCESS_TOKEN]
+            until = min(until, token.expires_at)
         self._engine.lease(connection.id, connection.version, connection.origins, fields, until)
-        self._held[connection.id] = _Lease(connection.version, until)
+        self._held[connection.id] = _Lease(connection.version, _serial(token), until)
+
+
+def _serial(token: IssuedToken | None) -> int:
+    return 0 if token is None else token.serial

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Literal
 
 from tidegate.domain.attach import AttachPart
+from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
 
 
@@ -98,6 +99,8 @@ class Provider:
     bounds: Bounds = Bounds()
     encoded_slash: bool = False
     variable_rules: tuple[Variable, ...] = ()
+    token_grant: TokenGrant | None = None
+    """How access tokens are obtained, where `attach` wants one."""
 
 
 @dataclass(frozen=True, slots=True)

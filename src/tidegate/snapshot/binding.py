@@ -19,6 +19,8 @@ _VARIABLE = re.compile(r"\{(\w+)\}")
 
 def is_bound(provider: Provider, connection: Connection) -> bool:
     """Say whether the connection's origins are the provider's, place by place, variables filled."""
+    if not _is_of_one_scheme(provider, connection):
+        return False
     if provider.origins == connection.origins:
         return True
     if len(provider.origins) != len(connection.origins):
@@ -32,6 +34,14 @@ def is_bound(provider: Provider, connection: Connection) -> bool:
         return fill_origins(provider, values) == connection.origins
     except ValueError:
         return False
+
+
+def _is_of_one_scheme(provider: Provider, connection: Connection) -> bool:
+    """Whether the credential's secrets may go to the token endpoint that is declared, if any."""
+    grant = provider.token_grant
+    if grant is None:
+        return not connection.scheme.startswith("oauth2 ")
+    return connection.scheme == grant.scheme
 
 
 @lru_cache(maxsize=1024)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from tidegate.store.calls import CallPage, Usage
 from tidegate.store.errors import StoreConflict, StoreError, StoreRefused, StoreUnavailable
+from tidegate.store.issued import IssuedToken
 from tidegate.store.revisions import Revision
 from tidegate.store.sealed import SealedCredential
 from tidegate.store.store import Store
 
 __all__ = [
     "CallPage",
+    "IssuedToken",
     "Revision",
     "SealedCredential",
     "Store",

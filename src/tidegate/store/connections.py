@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from tidegate.domain.connection import Connection
 from tidegate.store.database import Database
-from tidegate.store.schema import connections, sealed_credentials
+from tidegate.store.schema import connections, issued_tokens, sealed_credentials
 
 
 class Connections:
@@ -37,6 +37,8 @@ class Connections:
         sealed = sealed_credentials.c.connection == connection_id
         with self._database.changing() as connection:
             connection.execute(sealed_credentials.delete().where(sealed))
+            issued = issued_tokens.c.connection == connection_id
+            connection.execute(issued_tokens.delete().where(issued))
             statement = connections.delete().where(connections.c.id == connection_id)
             removed = connection.execute(statement).rowcount == 1
         self._database.forget_deleted()

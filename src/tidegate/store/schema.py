@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.columns import Instant, Names
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration: opening a store compares this, and loads Alembic only when it must."""
 
 metadata = sa.MetaData()
@@ -73,6 +73,29 @@ sealed_credentials = sa.Table(
     sa.Column("kek_version", sa.Integer, nullable=False),
     sa.Column("wrapped_dek", sa.LargeBinary, nullable=False),
     sa.Column("payload", sa.LargeBinary, nullable=False),
+)
+
+# A connection's newest token, and who may ask for the next one. `serial` counts the tokens, `fence`
+# those who were allowed to ask: an answer counts only for the fence it was asked under.
+issued_tokens = sa.Table(
+    "issued_tokens",
+    metadata,
+    sa.Column("connection", sa.Text, sa.ForeignKey("connections.id"), primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("serial", sa.Integer, nullable=False),
+    sa.Column("kek_version", sa.Integer),
+    sa.Column("wrapped_dek", sa.LargeBinary),
+    sa.Column("payload", sa.LargeBinary),
+    sa.Column("issued_at", Instant),
+    sa.Column("expires_at", Instant),
+    sa.Column("fence", sa.Integer, nullable=False),
+    sa.Column("holder", sa.Text),
+    sa.Column("held_until", Instant),
+    sa.Column("asked_at", Instant),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("retry_at", Instant),
+    sa.Column("trouble", sa.Text),
+    sa.Column("ended", sa.Boolean, nullable=False),
 )
 
 keks = sa.Table(

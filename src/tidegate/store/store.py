@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from tidegate.store.calls import Calls
 from tidegate.store.connections import Connections
 from tidegate.store.database import Database
+from tidegate.store.issued import IssuedTokens
 from tidegate.store.migrate import migrate
 from tidegate.store.revisions import Revisions
 from tidegate.store.schema import generation
@@ -26,6 +27,7 @@ class Store:
         self.tokens = Tokens(database)
         self.connections = Connections(database)
         self.calls = Calls(database)
+        self.issued = IssuedTokens(database)
         self.sealed = Sealed(database)
         """For the vault alone: what is in here is sealed, and the vault holds the keys."""
 

@@ -89,6 +89,40 @@ class Vault:
                 "from another client, connection or origin. Find out by whom, and connect it anew."
             ) from None
 
+    def seal_issued(
+        self, connection: Connection, serial: int, fields: Mapping[str, Secret]
+    ) -> SealedCredential:
+        """Seal a token that a provider issued for a connection; `serial` is its number."""
+        kek_version = self._store.sealed.kek_version(connection.client)
+        if kek_version is None:
+            raise VaultRefused(f"{_named(connection)} has no key; connect it again.")
+        bound = (*_identity(connection), kek_version, serial)
+        dek = new_key()
+        return SealedCredential(
+            kek_version=kek_version,
+            wrapped_dek=self._kek(connection.client, kek_version).seal(dek, "issued dek", *bound),
+            payload=Envelope(dek).seal(_pack(fields), "issued payload", *bound),
+        )
+
+    def open_issued(
+        self, connection: Connection, serial: int, sealed: SealedCredential
+    ) -> dict[str, Secret]:
+        """Return what `seal_issued` sealed for the same connection and number.
+
+        Raises:
+            VaultRefused: it was altered, or moved.
+        """
+        bound = (*_identity(connection), sealed.kek_version, serial)
+        try:
+            kek = self._kek(connection.client, sealed.kek_version)
+            dek = kek.open(sealed.wrapped_dek, "issued dek", *bound)
+            return _unpack(Envelope(dek).open(sealed.payload, "issued payload", *bound))
+        except (VaultRefused, OverflowError):
+            raise VaultRefused(
+                f"{_named(connection)} has an issued token that does not open: its row in the "
+                "store was altered. Find out by whom, and connect it anew."
+            ) from None
+
     def _check(self, root: Root) -> None:
         stored = self._store.sealed.value(_KEY_CHECK)
         if stored is None:

@@ -109,6 +109,33 @@ MISTAKES: dict[str, tuple[str | bytes, str, str, str]] = {
         changed("api.ledger.test", "10.0.0.5"), "9:13", "address is private", "[10.0.0.5/32]",
     ),
     "form of authentication": (changed("bearer", "barer"), "10:11", "not `barer`", "`bearer`"),
+    "token endpoint": (
+        changed("bearer", "{oauth2: {grant: client_credentials, token_url: 'http://id.test/t'}}"),
+        "10:59", "a token endpoint is `https://host/path`", "",
+    ),
+    "token endpoint with a query": (
+        changed("bearer", "{oauth2: {grant: client_credentials, token_url: 'https://id.test/t?a=b'}}"),
+        "10:59", "no query or fragment", "",
+    ),
+    "grant": (
+        changed("bearer", "{oauth2: {grant: password, token_url: 'https://id.test/t'}}"),
+        "10:28", "not `password`", "",
+    ),
+    "oauth2 beside another": (
+        changed(
+            "bearer",
+            "[bearer, {oauth2: {grant: client_credentials, token_url: 'https://id.test/t'}}]",
+        ),
+        "10:11", "`oauth2` stands alone", "",
+    ),
+    "a parameter of ours": (
+        changed(
+            "bearer",
+            "{oauth2: {grant: client_credentials, token_url: 'https://id.test/t', "
+            "parameters: {scope: x}}}",
+        ),
+        "10:20", "`scope` is not for `parameters`", "",
+    ),
     "header's name": (changed("bearer", "{header: 'X Key'}"), "10:20", "not a header's name", ""),
     "duration": (beside_auth("deadlines: {connect: fast}"), "11:26", "a duration is", "`500ms`"),
     "pin": (beside_auth("tls: {pins: [sha1/abc]}"), "11:18", "not a pin", "SHA-256"),

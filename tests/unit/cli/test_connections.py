@@ -6,7 +6,10 @@ import json
 import os
 import pty
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from tidegate.domain.secret import Secret
 
 from .terminals import until
 
@@ -90,3 +93,44 @@ def test_a_person_is_asked_for_each_field_and_sees_nothing_of_the_answer(applied
     assert SECRET.encode() not in seen
     (made,) = state.store.connections.all()
     assert state.vault.open(made)["password"].reveal() == SECRET.encode()
+
+
+CRM = """
+  crm:
+    origin: https://api.crm.test
+    auth: {oauth2: {grant: refresh_token, token_url: "https://id.crm.test/token"}}
+    operations: [GET /v1/contacts]
+grants:
+"""
+
+
+def test_a_connection_that_is_issued_tokens_says_how_they_fare(
+    environment: Path, tidegate, process, state
+):
+    file = environment / "tidegate.yaml"
+    file.write_text(file.read_text().replace("\ngrants:\n", CRM))
+    assert tidegate("apply").code == 0
+    fields = f"client_id=us\nclient_secret={SECRET}\nrefresh_token=rt-{SECRET}\n".encode()
+    ended = process("connect", "crm", "--client", "acme", given=fields)
+    assert "leaves only for https://id.crm.test/token" in ended.out
+    (made,) = state.store.connections.all()
+
+    def token() -> str:
+        (told,) = json.loads(process("connections", "--json").out)
+        return told["token"]
+
+    assert token() == "not asked for yet"
+    now = datetime.now(UTC)
+    later = now + timedelta(hours=1)
+    fence = state.store.issued.take(made, 0, holder="test", now=now, until=later)
+    sealed = state.vault.seal_issued(made, 1, {"access_token": Secret("at-1")})
+    state.store.issued.keep(made.id, fence, sealed, issued_at=now, expires_at=later)
+    assert token().startswith("until ")
+    fence = state.store.issued.take(made, 1, holder="test", now=now, until=later)
+    state.store.issued.give_up(
+        made.id, fence, trouble="invalid_grant", retry_at=None, answered=True, ended=True
+    )
+    assert token() == "needs reconsent (invalid_grant)"
+    assert "needs reconsent" in process("connections").out
+    assert process("disconnect", "crm", "--client", "acme").code == 0
+    assert state.store.issued.all() == {}

@@ -1,0 +1,247 @@
+"""Have the next token of a connection issued: once, whoever asks and however many.
+
+    1. look     a token that is not due is answer enough
+    2. take     one holder gets the turn, by a row in the store; the rest wait for its answer
+    3. ask      the intent is on disk before the request leaves
+    4. keep     the token is on disk before anybody uses it
+
+A holder that dies is followed by the next after `TURN`. Its request may have arrived: the refresh
+token it used may be used up. So the next holder asks once with the same one, which many providers
+allow for a while, and takes their no for the end of the consent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+from tidegate.credentials.token_endpoint import (
+    ANSWER_BYTES_MAX,
+    TokenAnswer,
+    TokenRefusedError,
+    Trouble,
+    read_answer,
+    token_request,
+)
+from tidegate.domain.connection import Connection
+from tidegate.domain.declaration import Provider
+from tidegate.domain.oauth import ACCESS_TOKEN, REFRESH_TOKEN, TokenGrant
+from tidegate.domain.secret import Secret
+from tidegate.engine import Fetched, FetchError, FetchOptions
+from tidegate.store import IssuedToken, Store
+from tidegate.vault import Vault
+
+ASK_MS: Final = 20_000
+TURN: Final = timedelta(seconds=60)
+"""How long a turn lasts; three times what asking may take, so that no live holder loses it."""
+
+DUE_BEFORE: Final = timedelta(minutes=5)
+DUE_AT_LEAST: Final = timedelta(seconds=30)
+"""Nobody asks again sooner than this after a token was issued."""
+
+_DUE_PART: Final = 0.8
+_JITTER: Final = 0.1
+_BACKOFF_FIRST_S: Final = 2.0
+_BACKOFF_MAX_S: Final = 300.0
+_LOOK_EVERY_S: Final = 0.05
+_NOT_SENT: Final = frozenset(
+    {"connection_refused", "network_unreachable", "connect_timeout", "name_not_found"}
+)
+"""Reasons of `provider_unreachable` and the like that come before a byte of the request."""
+
+_NEVER_SENT: Final = frozenset({"destination_prohibited", "tls_failed"})
+
+
+class Ask(Protocol):
+    """What of the engine asking needs."""
+
+    def fetch(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        options: FetchOptions | None = None,
+    ) -> Fetched:
+        """Call out on Tidegate's own behalf."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What came of it. `token` is the newest there is; `asked` whether this call asked for it."""
+
+    token: IssuedToken | None
+    asked: bool
+    trouble: str | None = None
+
+
+def due_at(token: IssuedToken) -> datetime:
+    """When to ask for the next one: before it expires, and not all connections at once.
+
+    The moment is the same wherever it is worked out.
+    """
+    if token.issued_at is None or token.expires_at is None:
+        return datetime.min.replace(tzinfo=UTC)
+    life = token.expires_at - token.issued_at
+    early = min(life * _DUE_PART, max(life - DUE_BEFORE, life / 2))
+    digest = hashlib.sha256(f"{token.connection} {token.serial}".encode()).digest()
+    share = int.from_bytes(digest[:4], "big") / 2**32 * 2 - 1
+    return token.issued_at + max(early * (1 + _JITTER * share), min(DUE_AT_LEAST, life))
+
+
+def is_usable(token: IssuedToken, connection: Connection, now: datetime) -> bool:
+    """Whether calls may carry it."""
+    return (
+        token.version == connection.version
+        and token.sealed is not None
+        and token.expires_at is not None
+        and token.expires_at > now
+    )
+
+
+class Refresher:
+    """Has tokens issued. Threads may share it; other processes have their own."""
+
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        engine: Ask,
+        *,
+        holder: str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._engine = engine
+        self._holder = holder
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._turns: dict[str, threading.Lock] = {}
+
+    def renew(self, connection: Connection, provider: Provider, *, wait_s: float = 25.0) -> Renewed:
+        """Have the next token issued if it is due, or wait for whoever does.
+
+        Raises:
+            StoreError: the store is away; nothing was asked.
+            VaultRefused: what is sealed for the connection does not open.
+        """
+        grant = provider.token_grant
+        if grant is None:
+            raise ValueError(f"provider `{provider.name}` issues no tokens")
+        # One of this process looks and asks at a time; the others find what it got.
+        with self._turn(connection.id):
+            return self._renew(connection, provider, grant, time.monotonic() + wait_s)
+
+    def _turn(self, connection: str) -> threading.Lock:
+        with self._lock:
+            return self._turns.setdefault(connection, threading.Lock())
+
+    def _renew(
+        self, connection: Connection, provider: Provider, grant: TokenGrant, ends: float
+    ) -> Renewed:
+        while True:
+            now = self._clock()
+            token = self._store.issued.get(connection.id)
+            current = token if token is not None and token.version == connection.version else None
+            if current is not None and (current.ended or not is_due(current, now)):
+                return Renewed(current, asked=False, trouble=current.trouble)
+            serial = 0 if token is None else token.serial
+            until = now + TURN
+            fence = self._store.issued.take(
+                connection, serial, holder=self._holder, now=now, until=until
+            )
+            if fence is not None:
+                return self._ask(connection, provider, grant, current, serial, fence)
+            if time.monotonic() > ends:
+                return Renewed(current, asked=False, trouble="another_is_asking")
+            time.sleep(_LOOK_EVERY_S)
+
+    def _ask(  # noqa: PLR0917 - all of one turn
+        self,
+        connection: Connection,
+        provider: Provider,
+        grant: TokenGrant,
+        before: IssuedToken | None,
+        serial: int,
+        fence: int,
+    ) -> Renewed:
+        fields = self._vault.open(connection)
+        if before is not None and before.sealed is not None:
+            fields |= self._vault.open_issued(connection, serial, before.sealed)
+        try:
+            answer = self._answer(provider, grant, fields)
+        except TokenRefusedError as refused:
+            return self._give_up(connection, before, fence, refused, answered=True)
+        except FetchError as error:
+            refused = TokenRefusedError(Trouble.AWAY, error.problem.code)
+            return self._give_up(connection, before, fence, refused, answered=_was_not_sent(error))
+        now = self._clock()
+        sealed = self._vault.seal_issued(connection, serial + 1, _issued_fields(answer, fields))
+        expires_at = now + timedelta(seconds=answer.lifetime_s)
+        self._store.issued.keep(connection.id, fence, sealed, issued_at=now, expires_at=expires_at)
+        return Renewed(self._store.issued.get(connection.id), asked=True)
+
+    def _answer(
+        self, provider: Provider, grant: TokenGrant, fields: Mapping[str, Secret]
+    ) -> TokenAnswer:
+        request = token_request(grant, fields)
+        options = FetchOptions(
+            timeout_ms=ASK_MS,
+            max_bytes=ANSWER_BYTES_MAX,
+            allow_private=provider.allow_private,
+            ca_pem=provider.tls.ca_pem,
+        )
+        fetched = self._engine.fetch(
+            "POST", grant.token_url, request.headers, request.body.reveal(), options
+        )
+        return read_answer(grant, fetched.status, fetched.headers, fetched.body)
+
+    def _give_up(
+        self,
+        connection: Connection,
+        before: IssuedToken | None,
+        fence: int,
+        refused: TokenRefusedError,
+        *,
+        answered: bool,
+    ) -> Renewed:
+        failures = before.failures if before else 0
+        pause_s = min(_BACKOFF_FIRST_S * 2 ** min(failures, 16), _BACKOFF_MAX_S)
+        retry_at = self._clock() + timedelta(seconds=max(pause_s, refused.retry_after_s or 0))
+        ended = refused.trouble is Trouble.CONSENT_GONE
+        self._store.issued.give_up(
+            connection.id,
+            fence,
+            trouble=refused.word,
+            retry_at=None if ended else retry_at,
+            answered=answered,
+            ended=ended,
+        )
+        token = self._store.issued.get(connection.id)
+        return Renewed(token, asked=True, trouble=refused.word)
+
+
+def _was_not_sent(error: FetchError) -> bool:
+    """Whether it is certain that the endpoint heard nothing, so that nothing is used up."""
+    reason = error.detail.partition(":")[0]
+    return error.problem.code in _NEVER_SENT or reason in _NOT_SENT
+
+
+def is_due(token: IssuedToken, now: datetime) -> bool:
+    """Whether it is time to ask for the next one."""
+    if token.ended or (token.retry_at is not None and token.retry_at > now):
+        return False
+    return token.sealed is None or due_at(token) <= now
+
+
+def _issued_fields(answer: TokenAnswer, fields: Mapping[str, Secret]) -> dict[str, Secret]:
+    issued = {ACCESS_TOKEN: answer.access_token}
+    refresh = answer.refresh_token or fields.get(REFRESH_TOKEN)
+    return issued if refresh is None else issued | {REFRESH_TOKEN: refresh}

@@ -1,0 +1,173 @@
+"""Keep the tokens that providers issue, and let one at a time ask for the next.
+
+Whoever asks holds the row for a while, under a fence that grows with each holder. An answer is kept
+only under the fence it was asked under and for the token it replaces, so that one who was slow, and
+whose turn somebody else took over, changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from tidegate.domain.connection import Connection
+from tidegate.store.database import Database
+from tidegate.store.schema import issued_tokens
+from tidegate.store.sealed import SealedCredential
+
+_SEALED: Final = ("kek_version", "wrapped_dek", "payload")
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """What is known of a connection's newest token. The token itself is sealed.
+
+    `version` is that of the connection. `serial` 0: none was issued yet. `asked_at`: somebody asked
+    for the next one and the answer is not known. `ended`: the consent is gone, and nobody asks again
+    until the connection is entered anew; `trouble` says why, or why asking fails at present.
+    """
+
+    connection: str
+    version: int
+    serial: int
+    sealed: SealedCredential | None
+    issued_at: datetime | None
+    expires_at: datetime | None
+    fence: int
+    held_until: datetime | None
+    asked_at: datetime | None
+    failures: int
+    retry_at: datetime | None
+    trouble: str | None
+    ended: bool
+
+
+class IssuedTokens:
+    """The newest token of each connection that has issued ones."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> dict[str, IssuedToken]:
+        """Return what is known, by the connection's id."""
+        with self._database.reading() as database:
+            rows = database.execute(sa.select(issued_tokens)).mappings()
+            return {row["connection"]: _issued(row) for row in rows}
+
+    def get(self, connection: str) -> IssuedToken | None:
+        """Return what is known of one connection's token."""
+        statement = sa.select(issued_tokens).where(issued_tokens.c.connection == connection)
+        with self._database.reading() as database:
+            row = database.execute(statement).mappings().first()
+        return None if row is None else _issued(row)
+
+    def take(
+        self, connection: Connection, serial: int, *, holder: str, now: datetime, until: datetime
+    ) -> int | None:
+        """Take the turn to ask for the token after `serial`; return the fence to keep it under.
+
+        None: somebody else holds the turn, or has the next token already, or there is no asking.
+        That a request is about to be sent is on disk when this returns.
+        """
+        column = issued_tokens.c
+        first = self._database.insert_or_ignore(issued_tokens, "connection").values(
+            connection=connection.id,
+            version=connection.version,
+            serial=0,
+            fence=0,
+            failures=0,
+            ended=False,
+        )
+        # The credential was entered anew: what was issued for the one before is void.
+        anew = (
+            issued_tokens.update()
+            .where(column.connection == connection.id, column.version < connection.version)
+            .values(version=connection.version, **_CLEAN, **dict.fromkeys(_SEALED))
+        )
+        take = (
+            issued_tokens.update()
+            .where(
+                column.connection == connection.id,
+                column.version == connection.version,
+                column.serial == serial,
+                column.ended.is_(False),
+                sa.or_(column.held_until.is_(None), column.held_until <= now),
+            )
+            .values(holder=holder, fence=column.fence + 1, held_until=until, asked_at=now)
+            .returning(column.fence)
+        )
+        with self._database.writing() as database:
+            database.execute(first)
+            database.execute(anew)
+            return database.execute(take).scalar()
+
+    def keep(
+        self,
+        connection: str,
+        fence: int,
+        sealed: SealedCredential,
+        *,
+        issued_at: datetime,
+        expires_at: datetime,
+    ) -> bool:
+        """Keep the next token and end the turn; False when the turn is somebody else's by now."""
+        values = asdict(sealed) | _CLEAN
+        values |= {"issued_at": issued_at, "expires_at": expires_at}
+        return self._end(connection, fence, serial=issued_tokens.c.serial + 1, **values)
+
+    def give_up(
+        self,
+        connection: str,
+        fence: int,
+        *,
+        trouble: str,
+        retry_at: datetime | None,
+        answered: bool,
+        ended: bool = False,
+    ) -> bool:
+        """End the turn without a token. `answered` False: whether the request arrived is unknown."""
+        values: dict[str, object] = {"asked_at": None} if answered else {}
+        return self._end(
+            connection,
+            fence,
+            failures=issued_tokens.c.failures + 1,
+            trouble=trouble,
+            retry_at=retry_at,
+            ended=ended,
+            **values,
+        )
+
+    def _end(self, connection: str, fence: int, **values: object) -> bool:
+        column = issued_tokens.c
+        statement = (
+            issued_tokens.update()
+            .where(column.connection == connection, column.fence == fence)
+            .where(column.holder.is_not(None))
+            .values(**(values | {"holder": None, "held_until": None}))
+        )
+        with self._database.writing() as database:
+            return database.execute(statement).rowcount == 1
+
+
+_CLEAN: Final = {
+    "failures": 0,
+    "retry_at": None,
+    "trouble": None,
+    "asked_at": None,
+    "ended": False,
+    "issued_at": None,
+    "expires_at": None,
+    "holder": None,
+    "held_until": None,
+}
+
+
+def _issued(row: sa.RowMapping) -> IssuedToken:
+    values = {name: row[name] for name in IssuedToken.__slots__ if name != "sealed"}
+    sealed = None
+    if row["payload"] is not None:
+        sealed = SealedCredential(**{name: row[name] for name in _SEALED})
+    return IssuedToken(sealed=sealed, **values)

@@ -1,0 +1,306 @@
+"""However many want the next token, one asks; whatever happens to the one, no token is used twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from ssl import SSLSocket
+from urllib.parse import parse_qs
+
+import pytest
+from support.certificates import authority, leaf, server_context
+from support.renewing import provider_of
+from support.serving import serving
+
+from tidegate.credentials import Refresher, Renewed
+from tidegate.credentials.refresh import TURN, due_at, is_due
+from tidegate.domain.connection import Connection
+from tidegate.domain.declaration import Provider
+from tidegate.domain.secret import Secret
+from tidegate.engine import Engine, EngineConfig
+from tidegate.store import IssuedToken, Store
+from tidegate.vault import Vault, VaultRefused
+
+ROOT = authority("root")
+NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+
+
+@dataclass
+class Endpoint:
+    """A token endpoint that rotates: each refresh token is good once, and it counts."""
+
+    url: str = ""
+    asked: list[str] = field(default_factory=list)
+    good: str = "rt-0"
+    says: list[bytes] = field(default_factory=list)
+    lifetime_s: int = 3_600
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, connection: SSLSocket, head: bytes) -> None:
+        _, _, body = head.partition(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+        while len(body) < length:
+            body += connection.recv(65_536)
+        with self.lock:
+            content = self._judge(parse_qs(body.decode())["refresh_token"][0])
+        if content is None:
+            return
+        status = b"200 OK" if b"access_token" in content else b"400 Bad Request"
+        connection.sendall(
+            b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+            b"Connection: close\r\n\r\n%b" % (status, len(content), content)
+        )
+        connection.unwrap()
+
+    def _judge(self, token: str) -> bytes | None:
+        self.asked.append(token)
+        if token != self.good:
+            return b'{"error": "invalid_grant"}'
+        if self.says:
+            said = self.says.pop(0)
+            if said == b"cut after use":
+                self.good = f"rt-{len(self.asked)}"
+            return None if said.startswith(b"cut") else said
+        self.good = f"rt-{len(self.asked)}"
+        issued = {
+            "access_token": f"at-{len(self.asked)}",
+            "expires_in": self.lifetime_s,
+            "refresh_token": self.good,
+        }
+        return json.dumps(issued).encode()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    made = Endpoint(f"https://127.0.0.1:{listener.getsockname()[1]}/token")
+    context = server_context([leaf(ROOT, "127.0.0.1")])
+
+    def converse(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            head = b""
+            while b"\r\n\r\n" not in head and (data := secured.recv(65_536)):
+                head += data
+            if head:
+                made.answer(secured, head)
+
+    with serving(listener, converse):
+        yield made
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    config = EngineConfig(spool=tmp_path / "spool", workers=1, record=False)
+    with Engine(config, Secret(os.urandom(32))) as started:
+        yield started
+
+
+def connected(vault: Vault, provider: Provider, version: int = 1) -> Connection:
+    assert provider.token_grant is not None
+    made = Connection(
+        id="con_crm", client="acme", provider="crm", name="default", version=version,
+        scheme=provider.token_grant.scheme, origins=provider.origins,
+        fields=provider.token_grant.fields, created_at=NOW, rotated_at=NOW,
+    )  # fmt: skip
+    fields = {"client_id": "us", "client_secret": "s3cret", "refresh_token": "rt-0"}
+    vault.seal(made, {name: Secret(value) for name, value in fields.items()})
+    return made
+
+
+@dataclass
+class Clock:
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass
+class Scene:
+    """One connection of one provider, and who renews its tokens."""
+
+    store: Store
+    vault: Vault
+    refresher: Refresher
+    provider: Provider
+    endpoint: Endpoint
+    clock: Clock
+    connection: Connection
+
+    def renew(self) -> Renewed:
+        return self.refresher.renew(self.connection, self.provider)
+
+    def token(self) -> IssuedToken:
+        found = self.store.issued.get(self.connection.id)
+        assert found is not None
+        return found
+
+    def later(self, **ahead: int) -> None:
+        self.clock.now += timedelta(**ahead)
+
+    def connect_anew(self) -> None:
+        self.connection = connected(self.vault, self.provider, self.connection.version + 1)
+        self.endpoint.good = "rt-0"
+
+
+@pytest.fixture
+def scene(store: Store, vault: Vault, engine: Engine, endpoint: Endpoint) -> Scene:
+    clock = Clock()
+    provider = provider_of(endpoint.url, ROOT.pem)
+    refresher = Refresher(store, vault, engine, holder="test", clock=clock)
+    connection = connected(vault, provider)
+    return Scene(store, vault, refresher, provider, endpoint, clock, connection)
+
+
+def test_tokens_follow_one_another(scene: Scene):
+    for serial in (1, 2, 3):
+        renewed = scene.renew()
+        assert (renewed.asked, renewed.trouble) == (True, None)
+        again = scene.renew()
+        assert (again.asked, again.token) == (False, renewed.token)
+        assert scene.token().serial == serial
+        scene.later(seconds=scene.endpoint.lifetime_s)
+    assert scene.endpoint.asked == ["rt-0", "rt-1", "rt-2"]
+    sealed = scene.token().sealed
+    assert sealed is not None
+    fields = scene.vault.open_issued(scene.connection, 3, sealed)
+    assert fields["access_token"].reveal() == b"at-3"
+
+
+def test_a_token_is_asked_for_before_it_expires_and_not_at_once(scene: Scene):
+    scene.renew()
+    token = scene.token()
+    assert token.expires_at is not None
+    assert NOW + timedelta(minutes=40) < due_at(token) < token.expires_at - timedelta(minutes=5)
+    assert due_at(token) == due_at(replace(token, fence=9))
+    assert due_at(token) != due_at(replace(token, serial=2))
+
+
+def test_a_consent_that_is_gone_is_asked_for_once(scene: Scene):
+    scene.endpoint.good = "another"
+    for _ in range(3):
+        assert scene.renew().trouble == "invalid_grant"
+        scene.later(hours=2)
+    assert scene.endpoint.asked == ["rt-0"]
+    assert scene.token().ended
+    scene.connect_anew()
+    assert scene.renew().trouble is None
+
+
+def test_an_endpoint_that_is_away_is_asked_again_later_and_later(scene: Scene):
+    scene.endpoint.says = [b'{"error": "temporarily_unavailable"}'] * 4
+    pauses: list[float] = []
+    for _ in range(4):
+        scene.renew()
+        token = scene.token()
+        assert token.retry_at is not None
+        assert not is_due(token, scene.clock.now)
+        pauses.append((token.retry_at - scene.clock.now).total_seconds())
+        scene.clock.now = token.retry_at
+    assert pauses == [2, 4, 8, 16]
+    assert scene.renew().trouble is None
+
+
+def test_a_wrong_client_secret_does_not_end_the_consent(scene: Scene):
+    scene.endpoint.says = [b'{"error": "invalid_client"}']
+    assert scene.renew().trouble == "invalid_client"
+    assert not scene.token().ended
+    scene.later(minutes=10)
+    assert scene.renew().trouble is None
+
+
+def test_a_lost_answer_is_asked_for_once_more_and_a_no_then_ends_it(scene: Scene):
+    scene.endpoint.says = [b"cut after use"]
+    assert scene.renew().trouble is not None
+    assert scene.token().asked_at == NOW
+    for _ in range(3):
+        scene.later(minutes=10)
+        assert scene.renew().trouble == "invalid_grant"
+    assert scene.endpoint.asked == ["rt-0", "rt-0"]
+
+
+def test_one_who_was_too_slow_changes_nothing(scene: Scene):
+    issued, one = scene.store.issued, scene.connection
+    slow = issued.take(one, 0, holder="slow", now=NOW, until=NOW + TURN)
+    assert slow == 1
+    assert issued.take(one, 0, holder="another", now=NOW, until=NOW + TURN) is None
+    scene.clock.now += TURN
+    assert scene.renew().asked
+    sealed = scene.vault.seal_issued(one, 1, {"access_token": Secret("late")})
+    assert not issued.keep(one.id, slow, sealed, issued_at=NOW, expires_at=NOW + TURN)
+    assert not issued.give_up(
+        one.id, slow, trouble="late", retry_at=None, answered=True, ended=True
+    )
+    assert (scene.token().serial, scene.token().ended) == (1, False)
+
+
+@pytest.mark.parametrize("field", ["payload", "wrapped_dek"])
+def test_an_issued_token_that_was_altered_or_moved_does_not_open(scene: Scene, field: str):
+    scene.renew()
+    sealed = scene.token().sealed
+    assert sealed is not None
+    value = getattr(sealed, field)
+    for at in range(0, len(value), 7):
+        bent = value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]
+        with pytest.raises(VaultRefused):
+            scene.vault.open_issued(scene.connection, 1, replace(sealed, **{field: bent}))
+    for other in (
+        replace(scene.connection, client="globex"),
+        replace(scene.connection, origins=("https://thief.test",)),
+        replace(scene.connection, scheme="oauth2 https://thief.test/token"),
+    ):
+        with pytest.raises(VaultRefused):
+            scene.vault.open_issued(other, 1, sealed)
+    with pytest.raises(VaultRefused):
+        scene.vault.open_issued(scene.connection, 2, sealed)
+
+
+def test_many_threads_of_many_processes_ask_once(
+    tmp_path: Path, store_url: str, root_file: Path, scene: Scene
+):
+    (tmp_path / "ca.pem").write_text(ROOT.pem)
+    words = [store_url, str(root_file), scene.endpoint.url, str(tmp_path / "ca.pem"), "16"]
+    with ExitStack() as stack:
+        running = [stack.enter_context(renewing(words)) for _ in range(4)]
+        for trial in range(1, 6):
+            for one in running:
+                one.stdin.write("go\n")
+                one.stdin.flush()
+            told = [outcome for one in running for outcome in json.loads(one.stdout.readline())]
+            assert len(told) == 4 * 16
+            assert sum(asked for _, asked, _ in told) == 1
+            assert {serial for serial, _, _ in told} == {trial}
+            assert {trouble for _, _, trouble in told} == {None}
+            assert len(scene.endpoint.asked) == trial
+            # The next trial begins with a credential that was entered anew.
+            scene.connect_anew()
+
+
+@contextmanager
+def renewing(words: list[str]):
+    folder = Path(__file__).parents[1]
+    with subprocess.Popen(
+        [sys.executable, "-m", "support.renewing", *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": f"{folder}:{folder.parent / 'src'}"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield process
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(20)
