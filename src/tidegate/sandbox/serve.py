@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tidegate.catalog import presets
+from tidegate.domain.attach import AttachHeader
 from tidegate.sandbox.contract import (
     Contract,
     contract_from_document,
@@ -15,6 +16,8 @@ from tidegate.sandbox.contract import (
 )
 from tidegate.sandbox.received import Received
 from tidegate.sandbox.server import LOOPBACK, Sandbox
+
+_BEARER = (AttachHeader("Authorization", "token", prefix="Bearer "),)
 
 
 def serve(
@@ -58,7 +61,9 @@ def contract_of(what: str) -> Contract:
     preset = presets().get(what)
     if preset is not None:
         provider = preset.provider
-        return contract_from_operations(preset.title, provider.operations, provider.attach)
+        # A sandbox issues no tokens: it takes one that lasts, where the provider issues them.
+        attach = _BEARER if provider.token_grant else provider.attach
+        return contract_from_operations(preset.title, provider.operations, attach)
     path = Path(what)
     if not path.is_file():
         raise LookupError(f"`{what}` is neither a preset nor a file")
