@@ -19,10 +19,13 @@ import structlog
 from tidegate.domain.call import CallRecord, Gap
 from tidegate.engine import Engine, EngineError
 from tidegate.events.reading import UnreadableEventError, read_event
-from tidegate.events.yielding import yield_to_the_wire
+from tidegate.events.yielding import give_way, yield_to_the_wire
 from tidegate.store import Store, StoreError
 
 BATCH_MAX: Final = 2_000
+STEP: Final = 125
+"""How many events are read or stored before a call that waits for the core gets it."""
+
 WAIT_S: Final = 0.2
 """How long to wait for a first event; also how soon a stop is noticed."""
 
@@ -90,7 +93,13 @@ class Drain:
     def _move(self, wait_s: float) -> bool:
         """Move one batch; False when there was nothing to move."""
         batch = self._engine.events(BATCH_MAX, wait_s)
-        if batch.lines and self._stored(tuple(_readable(batch.lines))):
+        for start in range(0, len(batch.lines), STEP):
+            give_way()
+            records = tuple(_readable(batch.lines[start : start + STEP]))
+            give_way()
+            if not self._stored(records):
+                return True
+        if batch.lines:
             self._engine.acknowledge(batch.cursor)
         return bool(batch.lines)
 

@@ -56,3 +56,13 @@ def yield_to_the_wire() -> None:
         )
         # What an older kernel or a sandbox refuses costs calls a little time, and nothing else.
         ctypes.CDLL(None).syscall(number, 0, ctypes.byref(attributes), 0)
+
+
+def give_way() -> None:
+    """Let another thread of this core run now, if one waits.
+
+    A thread that woke while it had no claim to the core is looked at again only with the next tick
+    of the clock, milliseconds later, unless the running thread asks.
+    """
+    if sys.platform == "linux":
+        os.sched_yield()
