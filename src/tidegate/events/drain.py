@@ -23,7 +23,7 @@ from tidegate.events.yielding import give_way, yield_to_the_wire
 from tidegate.store import Store, StoreError
 
 BATCH_MAX: Final = 2_000
-STEP: Final = 125
+STEP: Final = 40
 """How many events are read or stored before a call that waits for the core gets it."""
 
 WAIT_S: Final = 0.2
