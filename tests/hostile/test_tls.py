@@ -11,11 +11,20 @@ import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
-from support.certificates import NOW, Issued, authority, leaf, rsa_key, server_context
+from support.certificates import (
+    NOW,
+    Issued,
+    authority,
+    leaf,
+    private_pem,
+    rsa_key,
+    server_context,
+)
 from support.passage import KEY, put_before
 from support.scripted import Wire, scripted
 from support.serving import serving, tls_server
@@ -27,6 +36,13 @@ from tidegate.sandbox import Authority
 HOST = "127.0.0.1"
 ROOT = authority("root")
 OPERATIONS = 'operations: ["GET /{name}"], allow_private: [127.0.0.0/8]'
+# The second Oakley group (RFC 2409 §6.2): 1024 bits, and so common that breaking it once would pay.
+OAKLEY_2 = """-----BEGIN DH PARAMETERS-----
+MIGHAoGBAP//////////yQ/aoiFowjTExmKLgNwc0SkCTgiKZ8x0Agu+pjsTmyJR
+Sgh5jjQE3e+VGbPNOkMbMCsKbfJfFDdP4TVtbVHCReSFtXZiXn7G9ExC6aY37WsL
+/1y29Aa37e44a/taiZ+lrp8kEXxLH+ZJKGZR7OZTgf//////////AgEC
+-----END DH PARAMETERS-----
+"""
 
 
 class Written:
@@ -52,6 +68,10 @@ def old_version(version: ssl.TLSVersion) -> ssl.SSLContext:
 def only(ciphers: str, chain: list[Issued]) -> ssl.SSLContext:
     context = server_context(chain, f"{ciphers}:@SECLEVEL=0")
     context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with NamedTemporaryFile("w") as parameters:
+        parameters.write(OAKLEY_2)
+        parameters.flush()
+        context.load_dh_params(parameters.name)
     return context
 
 
@@ -83,6 +103,23 @@ def test_an_impostor_gets_no_credential(tmp_path: Path, context: Callable[[], ss
         assert passage.gateway.records(1)[0].outcome == "tls_failed"
     assert server.connections > 0
     assert server.received == b""
+
+
+@pytest.mark.parametrize("context", IMPOSTORS.values(), ids=IMPOSTORS)
+def test_a_careless_caller_would_be_taken_in(context: Callable[[], ssl.SSLContext]):
+    """Each impostor is one that works: what stops it above is the gateway."""
+    careless = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    careless.check_hostname, careless.verify_mode = False, ssl.CERT_NONE
+    careless.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    careless.set_ciphers("ALL:COMPLEMENTOFALL:@SECLEVEL=0")
+    with (
+        tls_server(context()) as server,
+        socket.create_connection((HOST, server.port)) as connection,
+        careless.wrap_socket(connection) as secured,
+    ):
+        secured.sendall(f"GET /x HTTP/1.1\r\nAuthorization: {KEY}\r\n\r\n".encode())
+        assert secured.recv(12) == b"HTTP/1.1 200"
+    assert KEY.encode() in server.received
 
 
 def test_the_same_provider_well_certified_gets_it(tmp_path: Path):
@@ -140,6 +177,7 @@ def test_a_pin_narrows_what_is_trusted(tmp_path: Path, *, right: bool, status: i
                 f"{passage.gateway.url}/pinned/x", headers=passage.headers, trust_env=False
             )
     assert answer.status_code == status
+    assert bool(server.received) == right
 
 
 @pytest.mark.parametrize(
@@ -165,8 +203,10 @@ def test_an_end_that_tls_did_not_announce_is_no_whole_answer(tmp_path: Path, hea
         assert passage.gateway.records(1)[0].outcome != "ok"
 
 
-def test_a_certificate_is_replaced_without_a_failed_call(tmp_path: Path):
+@pytest.mark.parametrize("tickets", [0, 2], ids=["proven anew", "with sessions"])
+def test_a_certificate_is_replaced_without_a_failed_call(tmp_path: Path, tickets: int):
     context = server_context([leaf(ROOT, HOST)])
+    context.num_tickets = tickets
     with (
         tls_server(context) as server,
         put_before(tmp_path, Written(ROOT), server.origin) as passage,
@@ -176,20 +216,15 @@ def test_a_certificate_is_replaced_without_a_failed_call(tmp_path: Path):
             if turn % 10 == 0:
                 renew(context, tmp_path)
             assert client.get(f"{passage.base}/x").status_code == 200
-    # The server closes after each answer, so each call proved the certificate of its moment.
-    assert server.connections == 60
+    # The server closes after each answer, and one without tickets proves its certificate each time.
+    assert len(server.handshakes) == 60
+    assert any(handshake.resumed for handshake in server.handshakes) == bool(tickets)
 
 
 def renew(context: ssl.SSLContext, folder: Path) -> None:
     fresh = leaf(ROOT, HOST)
     (folder / "fresh.pem").write_text(fresh.pem)
-    (folder / "fresh.key").write_bytes(
-        fresh.key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
+    (folder / "fresh.key").write_bytes(private_pem(fresh))
     context.load_cert_chain(folder / "fresh.pem", folder / "fresh.key")
 
 

@@ -44,13 +44,21 @@ def serving(listener: socket.socket, converse: Converse) -> Iterator[None]:
             thread.join(PATIENCE_S)
 
 
+@dataclass(frozen=True)
+class Handshake:
+    """One that was finished: on a session of before or anew, and with which certificate of the caller's."""
+
+    resumed: bool
+    certificate: bytes | None
+
+
 @dataclass
 class Seen:
     """What a TLS server saw. `received` is what came after a handshake, of all connections."""
 
     port: int
     connections: int = 0
-    handshakes: list[ssl.SSLSocket] = field(default_factory=list[ssl.SSLSocket])
+    handshakes: list[Handshake] = field(default_factory=list[Handshake])
     received: bytearray = field(default_factory=bytearray)
 
     @property
@@ -78,7 +86,8 @@ def tls_server(
     def converse(connection: socket.socket) -> None:
         seen.connections += 1
         with context.wrap_socket(connection, server_side=True) as secured:
-            seen.handshakes.append(secured)
+            resumed = bool(secured.session_reused)
+            seen.handshakes.append(Handshake(resumed, secured.getpeercert(binary_form=True)))
             head = b""
             while b"\r\n\r\n" not in head and (data := secured.recv(65_536)):
                 head += data
