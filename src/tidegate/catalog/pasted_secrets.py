@@ -39,9 +39,22 @@ _ANY_FORM = re.compile(
     "|".join(f"(?P<form_{number}>{form})" for number, form in enumerate(_FORMS.values()))
 )
 _NAMES = {f"form_{number}": name for number, name in enumerate(_FORMS)}
+_SPACE = re.compile(r"\s")
+
+FORM_NAMES = frozenset(_FORMS)
+"""What `pasted_secret` and `secret_form` can say."""
 
 
 def pasted_secret(text: str) -> str | None:
     """Name the kind of secret that the text holds, or None."""
     found = _ANY_FORM.search(text)
     return _NAMES[found.lastgroup] if found and found.lastgroup else None
+
+
+def secret_form(value: str) -> str | None:
+    """Name the form that a whole value has, where `pasted_secret` looks into a text."""
+    found = _ANY_FORM.match(value)
+    if found is None or found.lastgroup is None:
+        return None
+    form = _NAMES[found.lastgroup]
+    return form if form == "a private key" or not _SPACE.search(value) else None
