@@ -34,6 +34,7 @@ _COMMANDS = (
     (_DECLARE, "presets", "declared:presets", "List the providers built in."),
     (_DECLARE, "schema", "declared:schema", "Print the JSON Schema of `tidegate.yaml`."),
     (_CONNECT, "connect", "connections:connect", "Seal a client's credential for a provider."),
+    (_CONNECT, "import", "importing:import_", "Find keys kept in plaintext, and connect them."),
     (_CONNECT, "connections", "connections:connections", "List the connections."),
     (_CONNECT, "disconnect", "connections:disconnect", "Forget a connection and its credential."),
     (_CONNECT, "token", "tokens:token", "Create, list and revoke access tokens."),

@@ -20,6 +20,7 @@ from tidegate.cli.terminal import BAD, QUIET, notice
 # Named, not imported: a failure is no time to load what did not fail.
 _FOR_OPERATORS = (
     "tidegate.credentials.errors",
+    "tidegate.credentials.importing.sources",
     "tidegate.engine.errors",
     "tidegate.store.errors",
     "tidegate.vault.errors",
