@@ -12,7 +12,7 @@ from support.canaries import may_hold
 
 from tidegate.catalog import presets
 from tidegate.catalog.known_variables import known_variables
-from tidegate.domain.attach import fields_of
+from tidegate.credentials.fields import wanted_fields
 
 KEY = "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc"
 SID = "AC" + "0123456789abcdef" * 2
@@ -123,7 +123,7 @@ def test_what_is_known_fits_the_presets():
     for name, one in known.items():
         assert (name in presets()) == (not one.title)
         if name in presets():
-            assert set(one.fields) == set(fields_of(presets()[name].provider.attach))
+            assert set(one.fields) == set(wanted_fields(presets()[name].provider))
             assert set(one.variables) <= set(presets()[name].provider.variables)
     names = [
         called
