@@ -121,9 +121,6 @@ def test_a_client_goes_on_with_its_own_session(tmp_path: Path, version: ssl.TLSV
     assert resumed(tmp_path, version, [("acme", "plain")] * 3) == [False, True, True]
 
 
-@pytest.mark.xfail(
-    reason="callers without client certificates share the sessions of equal policies"
-)
 @pytest.mark.parametrize(
     "second", [("globex", "plain"), ("acme", "other")], ids=["another client", "another provider"]
 )
@@ -188,20 +185,6 @@ def test_a_provider_that_refuses_the_caller_answers_nothing(
     assert server.handshakes == []
 
 
-@pytest.mark.parametrize(
-    "version",
-    [
-        pytest.param(ssl.TLSVersion.TLSv1_2, id="1.2"),
-        pytest.param(
-            ssl.TLSVersion.TLSv1_3,
-            id="1.3",
-            # In TLS 1.3 the refusal follows the handshake (RFC 8446 §4.4.2.4) and comes as a read error.
-            marks=pytest.mark.xfail(
-                reason="an alert after the handshake is recorded as any other end"
-            ),
-        ),
-    ],
-)
 def test_the_record_says_that_the_certificate_was_refused(tmp_path: Path, version: ssl.TLSVersion):
     expired = caller("acme", not_after=NOW - timedelta(hours=1))
     with (

@@ -23,7 +23,7 @@ use crate::authenticate::authenticate;
 use crate::body::{AnswerBody, ProviderStream, RequestBody};
 use crate::decide::{AllowedCall, Named, decide, for_client};
 use crate::dial::pool::{Borrowed, PoolKey, Proven};
-use crate::dial::{DialCode, DialError, Target};
+use crate::dial::{DialCode, DialError, Target, Whose};
 use crate::error::{Code, Refusal};
 use crate::event::{CallId, Event, Step, micros};
 use crate::forward::{Failed, Limits, forward};
@@ -35,7 +35,7 @@ use crate::origin::Origin;
 use crate::respond::{Route, respond};
 use crate::route::path::{decode_name, parameter_names};
 use crate::route::{address, route};
-use crate::snapshot::{AttachPart, Provider};
+use crate::snapshot::{AttachPart, Provider, Snapshot};
 use crate::worker::Worker;
 
 /// How long the next piece of a request body may take.
@@ -140,7 +140,7 @@ async fn call(
     let provider = allowed.routed.provider;
     let limits = Limits::new(trace.started, &provider.deadlines, BODY_IDLE);
     let lease = lease(worker, &allowed, now)?;
-    let mut proven = dial(worker, &allowed, lease.as_deref()).await?;
+    let mut proven = dial(worker, &snapshot, &allowed, lease.as_deref()).await?;
     trace.dialled(&proven);
     let mut at = trace.step(Step::Dial, at);
 
@@ -198,7 +198,7 @@ async fn call(
         }
         trace.event.retries += 1;
         let was_h2 = proven.is_h2();
-        proven = dial(worker, &allowed, lease.as_deref()).await?;
+        proven = dial(worker, &snapshot, &allowed, lease.as_deref()).await?;
         if proven.is_h2() != was_h2 {
             return Err(Refusal::new(
                 Code::ProviderUnreachable,
@@ -285,7 +285,12 @@ fn lease(worker: &Worker, allowed: &AllowedCall<'_>, now: u64) -> Result<Option<
     Ok(Some(lease))
 }
 
-async fn dial(worker: &Worker, allowed: &AllowedCall<'_>, lease: Option<&Lease>) -> Result<Proven, Refusal> {
+async fn dial(
+    worker: &Worker,
+    snapshot: &Snapshot,
+    allowed: &AllowedCall<'_>,
+    lease: Option<&Lease>,
+) -> Result<Proven, Refusal> {
     let provider = allowed.routed.provider;
     let number = allowed.routed.operation.origin;
     let origin = match &allowed.connection {
@@ -293,9 +298,12 @@ async fn dial(worker: &Worker, allowed: &AllowedCall<'_>, lease: Option<&Lease>)
         None => provider.origins.get(number).and_then(Option::as_ref),
     };
     let origin = origin.ok_or_else(|| Refusal::new(Code::Internal, "The operation has no origin."))?;
-    let (id, version) = match &allowed.connection {
-        Some(connection) => (Arc::clone(&connection.id), connection.version),
-        None => (Arc::clone(&provider.name), allowed.client),
+    let whose = match &allowed.connection {
+        Some(connection) => Whose::Connection(Arc::clone(&connection.id), connection.version),
+        None => Whose::Client {
+            provider: Arc::clone(&provider.name),
+            client: Arc::clone(snapshot.client_name(allowed.client)),
+        },
     };
     let identity = lease.filter(|_| provider.tls.client_certificate).map(|lease| {
         lease.identity.as_ref().ok_or_else(|| {
@@ -307,12 +315,13 @@ async fn dial(worker: &Worker, allowed: &AllowedCall<'_>, lease: Option<&Lease>)
     });
     let target = Target {
         origin,
+        whose: &whose,
         allow_private: &provider.allow_private,
         tls: &provider.tls,
         identity: identity.transpose()?,
         timeout: provider.deadlines.connect(),
     };
-    let key = PoolKey { connection: id, version, origin: origin.clone(), rules: provider.rules };
+    let key = PoolKey { whose: whose.clone(), origin: origin.clone(), rules: provider.rules };
     worker.pool.take(key, &target).await.map_err(|error| dial_refusal(&error, provider))
 }
 

@@ -199,16 +199,16 @@ impl Engine {
             )?;
         let until = Duration::try_from_secs_f64(until)
             .map_err(|_| EngineError::Refused(format!("the lease of `{connection}` has no valid end")))?;
-        let lease = Lease::new(connection, version, origins, fields, until.as_secs())
+        let lease = Lease::new(version, origins, fields, until.as_secs())
             .map_err(|error| EngineError::Refused(format!("the lease of `{connection}`: {error}")))?;
-        self.dialler.forget_identity(connection);
+        self.dialler.forget(connection);
         self.shared.leases.put(connection, lease);
         Ok(())
     }
 
     pub fn release(&self, connection: &str) {
         self.shared.leases.take(connection);
-        self.dialler.forget_identity(connection);
+        self.dialler.forget(connection);
     }
 
     pub fn events(&self, max: usize, timeout: Duration) -> io::Result<(u64, Vec<Vec<u8>>)> {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::dial::tls::{Declared, TlsPolicy};
-use crate::dial::{DialCode, Dialler, Target};
+use crate::dial::{DialCode, Dialler, Target, Whose};
 use crate::headers;
 use crate::origin::Origin;
 
@@ -117,6 +117,7 @@ async fn exchange(
     let tls = TlsPolicy::try_from(declared).map_err(|error| malformed(&error.to_string()))?;
     let target = Target {
         origin: &origin,
+        whose: &Whose::Once,
         allow_private: &options.allow_private,
         tls: &tls,
         identity: None,

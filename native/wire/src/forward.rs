@@ -13,6 +13,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::body::{Progress, RequestBody};
 use crate::dial::pool::Proven;
+use crate::dial::tls::{CERTIFICATE_REFUSED, refused_us};
 use crate::error::{Code, Refusal};
 use crate::snapshot::Deadlines;
 
@@ -51,6 +52,13 @@ pub async fn forward(
     let sending = proven.send(method, request);
     let outcome = until_late(sending, progress, limits, timer).await.map_err(Failed::Refused)?;
     outcome.map_err(|mut error| {
+        if refused_us(error.error()) {
+            let refusal = Refusal::new(
+                Code::TlsFailed,
+                "The provider refused the connection's client certificate, or wants one that is not declared.",
+            );
+            return Failed::Refused(refusal.because(CERTIFICATE_REFUSED));
+        }
         if let Some(request) = error.take_message() {
             return Failed::Unsent(Box::new(request));
         }

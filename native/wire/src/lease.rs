@@ -20,14 +20,13 @@ pub struct Lease {
 
 impl Lease {
     pub fn new(
-        connection: &str,
         version: u32,
         origins: Vec<Origin>,
         fields: HashMap<Box<str>, Zeroizing<Vec<u8>>>,
         until: u64,
     ) -> Result<Self, TlsInputError> {
         let identity = match (fields.get("tls_certificate"), fields.get("tls_key")) {
-            (Some(certificate), Some(key)) => Some(ClientIdentity::from_pem(connection, certificate, key)?),
+            (Some(certificate), Some(key)) => Some(ClientIdentity::from_pem(certificate, key)?),
             _ => None,
         };
         Ok(Self { version, origins, fields, identity, until })

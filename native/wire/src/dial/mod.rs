@@ -37,10 +37,23 @@ pub struct Dialler {
     own_listeners: Vec<SocketAddr>,
 }
 
+/// On whose behalf a connection is made. Nothing that the other end could tell callers apart by, be it the
+/// connection or its TLS session, goes from one to another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Whose {
+    /// Of a connection's id, with the version of its credential.
+    Connection(Arc<str>, u32),
+    /// Of a client at a provider that wants no credential.
+    Client { provider: Arc<str>, client: Arc<str> },
+    /// Tidegate's own, for whomever: never gone on with.
+    Once,
+}
+
 /// Where to, and what must hold there.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     pub origin: &'a Origin,
+    pub whose: &'a Whose,
     /// Ranges in which an address may lie although it is not public.
     pub allow_private: &'a [IpNet],
     pub tls: &'a TlsPolicy,
@@ -132,8 +145,8 @@ impl Dialler {
         Ok(Dialled { stream: Stream::Tls(Box::new(stream)), facts })
     }
 
-    /// Drop the TLS state that holds a connection's client key: its lease was replaced or taken back.
-    pub fn forget_identity(&self, connection: &str) {
+    /// Drop a connection's TLS sessions and client key: its lease was replaced or taken back.
+    pub fn forget(&self, connection: &str) {
         self.configs.forget(connection);
     }
 
@@ -196,7 +209,10 @@ impl Dialler {
     ) -> Result<TlsStream<TcpStream>, DialError> {
         let refused = |reason| failed(target, DialCode::TlsFailed, reason, Some(address));
         let name = tls::server_name(target.origin.host()).ok_or_else(|| refused("name_mismatch"))?;
-        let config = self.configs.get(target.tls, target.identity).map_err(|_| refused("configuration"))?;
+        let config = self
+            .configs
+            .get(target.tls, target.whose, target.identity)
+            .map_err(|_| refused("configuration"))?;
         let handshake = TlsConnector::from(config).connect(name, stream);
         let stream = timeout_at(deadline, handshake)
             .await

@@ -1,7 +1,7 @@
 //! Connections that are proven and at rest, kept apart by all that gives them identity.
 //!
-//! A connection serves one client's account only: the key holds the connection's id and version, the
-//! origin and the fingerprint of the TLS and address rules it was proven under. One pool a worker, no locks.
+//! A connection serves one client's account only: the key holds whose it is, the origin and the
+//! fingerprint of the TLS and address rules it was proven under. One pool a worker, no locks.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::body::RequestBody;
-use crate::dial::{DialCode, DialError, Dialler, Facts, Target};
+use crate::dial::{DialCode, DialError, Dialler, Facts, Target, Whose};
 use crate::listen::guard::{ProviderState, ResponseGuard};
 use crate::listen::local::LocalExecutor;
 use crate::origin::Origin;
@@ -26,8 +26,7 @@ const IDLE_PER_KEY: usize = 256;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PoolKey {
-    pub connection: Arc<str>,
-    pub version: u32,
+    pub whose: Whose,
     pub origin: Origin,
     pub rules: u64,
 }

@@ -3,7 +3,8 @@
 //! TLS 1.2 at least, 1.3 preferred, X25519MLKEM768 offered first. Nothing here turns verification off, and
 //! no environment variable is read: roots are Mozilla's or the provider's own, keys are never logged. A
 //! provider's own roots replace Mozilla's for that provider alone. Sessions are resumed only within one
-//! policy and, where a client certificate rides on the connection, within one connection's identity.
+//! policy and for the one on whose behalf they began: a ticket would tell the provider that two clients are
+//! one caller (RFC 8446 §C.4).
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -28,11 +29,14 @@ use x509_parser::extensions::KeyUsage;
 use x509_parser::prelude::FromDer;
 use zeroize::Zeroize;
 
+use super::Whose;
+
 /// A chain is the server's own certificate and what leads to a root; more only burdens path building.
 const CHAIN_CERTIFICATES_MAX: usize = 10;
 const CONFIGS_MAX: usize = 4_096;
-const SESSIONS_SHARED: usize = 2_048;
-const SESSIONS_OF_ONE_IDENTITY: usize = 64;
+pub const CERTIFICATE_REFUSED: &str = "client_certificate_refused";
+/// For one connection's origins, some tickets each.
+const SESSIONS_OF_ONE: usize = 64;
 
 static MOZILLA_ROOTS: LazyLock<Arc<RootCertStore>> =
     LazyLock::new(|| Arc::new(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }));
@@ -210,14 +214,12 @@ fn sha256_of(context: digest::Context) -> [u8; 32] {
 /// A connection's client certificate, from its lease.
 #[derive(Clone)]
 pub struct ClientIdentity {
-    connection: Arc<str>,
     certified_key: Arc<CertifiedKey>,
     fingerprint: [u8; 32],
 }
 
 impl ClientIdentity {
-    /// `connection` is the id of the connection whose lease this is.
-    pub fn from_pem(connection: &str, certificate_pem: &[u8], key_pem: &[u8]) -> Result<Self, TlsInputError> {
+    pub fn from_pem(certificate_pem: &[u8], key_pem: &[u8]) -> Result<Self, TlsInputError> {
         let chain = CertificateDer::pem_slice_iter(certificate_pem)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| TlsInputError::ClientCertificate)?;
@@ -228,13 +230,13 @@ impl ClientIdentity {
         key.zeroize();
         let certified_key = CertifiedKey::new(chain, signing_key.map_err(|_| TlsInputError::ClientKey)?);
         certified_key.keys_match().map_err(|_| TlsInputError::ClientKeyOfAnother)?;
-        Ok(Self { connection: connection.into(), certified_key: Arc::new(certified_key), fingerprint })
+        Ok(Self { certified_key: Arc::new(certified_key), fingerprint })
     }
 }
 
 impl fmt::Debug for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ClientIdentity({})", self.connection)
+        f.write_str("ClientIdentity")
     }
 }
 
@@ -248,7 +250,9 @@ pub struct ClientConfigs {
 struct ConfigKey {
     policy: [u8; 32],
     http: HttpVersions,
-    identity: Option<(Arc<str>, [u8; 32])>,
+    whose: Whose,
+    /// The certificate's fingerprint.
+    identity: Option<[u8; 32]>,
 }
 
 impl ClientConfigs {
@@ -259,18 +263,20 @@ impl ClientConfigs {
     pub fn get(
         &self,
         policy: &TlsPolicy,
+        whose: &Whose,
         identity: Option<&ClientIdentity>,
     ) -> Result<Arc<ClientConfig>, rustls::Error> {
         let key = ConfigKey {
             policy: policy.fingerprint,
             http: policy.http,
-            identity: identity.map(|identity| (Arc::clone(&identity.connection), identity.fingerprint)),
+            whose: whose.clone(),
+            identity: identity.map(|identity| identity.fingerprint),
         };
         let mut made = self.lock();
         if let Some(config) = made.get(&key) {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(self.make(policy, identity)?);
+        let config = Arc::new(self.make(policy, whose, identity)?);
         // Nothing is lost but sessions, so a full map just starts anew.
         if made.len() >= CONFIGS_MAX {
             made.clear();
@@ -279,14 +285,15 @@ impl ClientConfigs {
         Ok(config)
     }
 
-    /// Drop what holds the key of a connection whose lease was replaced or taken back.
+    /// Drop the sessions and the key of a connection whose lease was replaced or taken back.
     pub fn forget(&self, connection: &str) {
-        self.lock().retain(|key, _| key.identity.as_ref().is_none_or(|(of, _)| &**of != connection));
+        self.lock().retain(|key, _| !matches!(&key.whose, Whose::Connection(id, _) if **id == *connection));
     }
 
     fn make(
         &self,
         policy: &TlsPolicy,
+        whose: &Whose,
         identity: Option<&ClientIdentity>,
     ) -> Result<ClientConfig, rustls::Error> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.crypto))
@@ -300,10 +307,10 @@ impl ClientConfigs {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = policy.http.alpn();
-        config.resumption = Resumption::in_memory_sessions(match identity {
-            Some(_) => SESSIONS_OF_ONE_IDENTITY,
-            None => SESSIONS_SHARED,
-        });
+        config.resumption = match whose {
+            Whose::Once => Resumption::disabled(),
+            _ => Resumption::in_memory_sessions(SESSIONS_OF_ONE),
+        };
         Ok(config)
     }
 
@@ -477,6 +484,17 @@ impl From<Refused> for rustls::Error {
     }
 }
 
+/// Whether the other end refused Tidegate's certificate, or that there was none. In TLS 1.3 it says so after
+/// the handshake (RFC 8446 §4.4.2.4), so that the alert comes in place of an answer.
+pub fn refused_us(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| cause.downcast_ref());
+        matches!(tls, Some(rustls::Error::AlertReceived(alert)) if alert_reason(*alert) == CERTIFICATE_REFUSED)
+    })
+}
+
 /// A word for why a handshake failed, fit for the record: it tells nothing of keys or bytes.
 pub fn reason(error: &io::Error) -> &'static str {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
@@ -541,7 +559,7 @@ fn alert_reason(alert: AlertDescription) -> &'static str {
         | A::CertificateExpired
         | A::CertificateUnknown
         | A::UnknownCA
-        | A::AccessDenied => "client_certificate_refused",
+        | A::AccessDenied => CERTIFICATE_REFUSED,
         _ => "handshake_failure",
     }
 }
@@ -619,7 +637,7 @@ mod tests {
     #[test]
     fn policies_share_a_configuration_only_when_all_that_is_declared_is_equal() {
         let configs = ClientConfigs::new();
-        let get = |policy: &TlsPolicy| configs.get(policy, None).expect("config");
+        let get = |policy: &TlsPolicy| configs.get(policy, &Whose::Once, None).expect("config");
         let plain = TlsPolicy::default();
         let pinned =
             policy(&format!(r#"{{"pins": ["sha256/{}"]}}"#, BASE64.encode([1; 32]))).expect("policy");

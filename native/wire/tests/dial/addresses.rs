@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tidegate_wire::dial::resolve::Settings;
 use tidegate_wire::dial::tls::TlsPolicy;
-use tidegate_wire::dial::{DialCode, DialError, Dialled, Dialler, Stream, Target};
+use tidegate_wire::dial::{DialCode, DialError, Dialled, Dialler, Stream, Target, Whose};
 use tidegate_wire::origin::Origin;
 
 use crate::support::{HOST, Sink, dial, dialler, listen, loopback_dialler, origin, ranges};
@@ -17,7 +17,9 @@ async fn dial_within(
     allow_private: &[IpNet],
 ) -> Result<Dialled, DialError> {
     let (tls, timeout) = (TlsPolicy::default(), Duration::from_secs(2));
-    dialler.dial(&Target { origin, allow_private, tls: &tls, identity: None, timeout }).await
+    dialler
+        .dial(&Target { origin, whose: &Whose::Once, allow_private, tls: &tls, identity: None, timeout })
+        .await
 }
 
 async fn prohibited(dialler: &Dialler, origin: &Origin, allow_private: &[IpNet]) -> &'static str {

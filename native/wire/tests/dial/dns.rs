@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use tidegate_wire::dial::tls::TlsPolicy;
-use tidegate_wire::dial::{DialCode, Target};
+use tidegate_wire::dial::{DialCode, Target, Whose};
 
 use crate::support::{HOST, NameServer, Reply, Sink, TIME_LIMIT_MS, dial, origin, ranges};
 
@@ -23,8 +23,14 @@ async fn a_rebinding_name_never_reaches_the_prohibited_address() {
     let origin = origin(&format!("http://{HOST}:{}", allowed.address.port()));
     let (tls, allow_private) = (TlsPolicy::default(), ranges(&["127.0.0.1/32"]));
     let timeout = Duration::from_secs(2);
-    let target =
-        Target { origin: &origin, allow_private: &allow_private, tls: &tls, identity: None, timeout };
+    let target = Target {
+        origin: &origin,
+        whose: &Whose::Once,
+        allow_private: &allow_private,
+        tls: &tls,
+        identity: None,
+        timeout,
+    };
     let mut refused = 0;
     for _ in 0..1_000 {
         match dialler.dial(&target).await {

@@ -20,7 +20,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{HandshakeKind, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tidegate_wire::dial::resolve::Settings;
 use tidegate_wire::dial::tls::{ClientIdentity, Declared, TlsPolicy};
-use tidegate_wire::dial::{DialError, Dialled, Dialler, Target};
+use tidegate_wire::dial::{DialError, Dialled, Dialler, Target, Whose};
 use tidegate_wire::origin::Origin;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
@@ -107,10 +107,10 @@ impl Authority {
         self.policy_with(Declared { pins: pins.to_vec(), ..Declared::default() })
     }
 
-    pub fn identity(&self, connection: &str) -> ClientIdentity {
+    pub fn identity(&self, name: &str) -> ClientIdentity {
         let key = key();
-        let certificate = named(connection, &[]).signed_by(&key, &self.issuer).expect("certificate");
-        ClientIdentity::from_pem(connection, certificate.pem().as_bytes(), key.serialize_pem().as_bytes())
+        let certificate = named(name, &[]).signed_by(&key, &self.issuer).expect("certificate");
+        ClientIdentity::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes())
             .expect("identity")
     }
 }
@@ -363,16 +363,17 @@ pub fn loopback_dialler() -> Dialler {
 
 /// Dial with all of loopback declared.
 pub async fn dial(dialler: &Dialler, origin: &Origin, tls: &TlsPolicy) -> Result<Dialled, DialError> {
-    dial_as(dialler, origin, tls, None).await
+    dial_as(dialler, origin, tls, &Whose::Once, None).await
 }
 
 pub async fn dial_as(
     dialler: &Dialler,
     origin: &Origin,
     tls: &TlsPolicy,
+    whose: &Whose,
     identity: Option<&ClientIdentity>,
 ) -> Result<Dialled, DialError> {
     let allow_private = ranges(&["127.0.0.0/8"]);
     let timeout = Duration::from_secs(5);
-    dialler.dial(&Target { origin, allow_private: &allow_private, tls, identity, timeout }).await
+    dialler.dial(&Target { origin, whose, allow_private: &allow_private, tls, identity, timeout }).await
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
 use rustls::version::{TLS12, TLS13};
 use tidegate_wire::dial::tls::{Declared, HttpVersions, MinVersion, TlsPolicy};
-use tidegate_wire::dial::{DialCode, Stream, Target};
+use tidegate_wire::dial::{DialCode, Stream, Target, Whose};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
@@ -293,12 +293,44 @@ async fn greet(
     dialler: &tidegate_wire::dial::Dialler,
     provider: &Provider,
     policy: &TlsPolicy,
+    whose: &Whose,
     identity: Option<&tidegate_wire::dial::tls::ClientIdentity>,
 ) {
-    let mut dialled = dial_as(dialler, &provider.origin(HOST), policy, identity).await.expect("connection");
+    let mut dialled =
+        dial_as(dialler, &provider.origin(HOST), policy, whose, identity).await.expect("connection");
     let mut hello = [0; 5];
     dialled.stream.read_exact(&mut hello).await.expect("bytes");
     assert!(matches!(dialled.stream, Stream::Tls(_)));
+}
+
+fn of(connection: &str) -> Whose {
+    Whose::Connection(connection.into(), 1)
+}
+
+#[tokio::test]
+async fn sessions_go_on_for_whom_they_began_and_for_nobody_else() {
+    let client =
+        |provider: &str, client: &str| Whose::Client { provider: provider.into(), client: client.into() };
+    let callers = [
+        of("con_acme"),
+        of("con_globex"),
+        Whose::Connection("con_acme".into(), 2),
+        client("shop", "acme"),
+        client("shop", "globex"),
+        client("bank", "acme"),
+        Whose::Once,
+    ];
+    for version in [&TLS12, &TLS13] {
+        let authority = Authority::new("root");
+        let provider = Provider::start(authority.issue_for(HOST).config_for(&[version], None)).await;
+        let dialler = loopback_dialler();
+        for whose in callers.iter().chain(&callers) {
+            greet(&dialler, &provider, &authority.policy(), whose, None).await;
+        }
+        let resumed: Vec<_> = provider.seen.handshakes().iter().map(|handshake| handshake.resumed).collect();
+        assert_eq!(resumed[..callers.len()], [false; 7]);
+        assert_eq!(resumed[callers.len()..], [true, true, true, true, true, true, false]);
+    }
 }
 
 #[tokio::test]
@@ -310,7 +342,7 @@ async fn sessions_are_resumed_within_a_policy_and_never_across() {
         let provider = Provider::start(presented.config_for(&[version], None)).await;
         let dialler = loopback_dialler();
         for policy in [&authority.policy(), &authority.policy(), &pinned, &pinned] {
-            greet(&dialler, &provider, policy, None).await;
+            greet(&dialler, &provider, policy, &of("con_acme"), None).await;
         }
         let resumed: Vec<_> = provider.seen.handshakes().iter().map(|handshake| handshake.resumed).collect();
         assert_eq!(resumed, [false, true, false, true]);
@@ -324,11 +356,11 @@ async fn sessions_never_cross_client_identities() {
     for version in [&TLS12, &TLS13] {
         let config = authority.issue_for(HOST).config_for(&[version], Some(&clients));
         let provider = Provider::start(config).await;
-        let (acme, globex) = (clients.identity("con_acme"), clients.identity("con_globex"));
+        let (acme, globex) = (clients.identity("acme"), clients.identity("globex"));
         let dialler = loopback_dialler();
         let policy = authority.policy();
-        for identity in [&acme, &globex, &acme, &globex] {
-            greet(&dialler, &provider, &policy, Some(identity)).await;
+        for (name, identity) in [("acme", &acme), ("globex", &globex), ("acme", &acme), ("globex", &globex)] {
+            greet(&dialler, &provider, &policy, &of(name), Some(identity)).await;
         }
         let seen = provider.seen.handshakes();
         let resumed: Vec<_> = seen.iter().map(|handshake| handshake.resumed).collect();
@@ -337,8 +369,8 @@ async fn sessions_never_cross_client_identities() {
         assert_eq!((&seen[0].client, &seen[1].client), (&seen[2].client, &seen[3].client));
 
         // Taken back, an identity leaves no session behind.
-        dialler.forget_identity("con_acme");
-        greet(&dialler, &provider, &policy, Some(&acme)).await;
+        dialler.forget("acme");
+        greet(&dialler, &provider, &policy, &of("acme"), Some(&acme)).await;
         assert!(!provider.seen.handshakes()[4].resumed);
     }
 }
@@ -350,8 +382,14 @@ async fn a_silent_handshake_ends_at_the_deadline() {
     let allow_private = ranges(&["127.0.0.0/8"]);
     let tls = TlsPolicy::default();
     let timeout = Duration::from_millis(100);
-    let target =
-        Target { origin: &origin, allow_private: &allow_private, tls: &tls, identity: None, timeout };
+    let target = Target {
+        origin: &origin,
+        whose: &Whose::Once,
+        allow_private: &allow_private,
+        tls: &tls,
+        identity: None,
+        timeout,
+    };
     let started = std::time::Instant::now();
     let error = loopback_dialler().dial(&target).await.expect_err("timeout");
     assert_eq!((error.code, error.reason), (DialCode::Timeout, "tls_timeout"));
