@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
@@ -50,7 +51,7 @@ def test_provider_is_spoken_to_in_http2(
         )
         (record,) = passage.gateway.records(1)
     assert answer.json() == {
-        "authorization": f"Bearer {KEY}",
+        "authorization": sha256(f"Bearer {KEY}".encode()).hexdigest(),
         "authority": origin.removeprefix("https://"),
         "body": "hello",
     }

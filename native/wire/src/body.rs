@@ -14,7 +14,8 @@ use tokio::time::Sleep;
 
 use crate::call::Trace;
 use crate::dial::pool::Borrowed;
-use crate::error::Code;
+use crate::echo::{Echo, Echoed};
+use crate::error::{Code, Refusal};
 
 /// Why a stream was cut. What reaches the wire is an abort; what it was goes to the record.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,8 @@ pub enum StreamError {
     RequestTooLarge,
     #[error("the response body is larger than the provider's bound")]
     ResponseTooLarge,
+    #[error("{}", .0.as_text())]
+    Echoed(Echoed),
     #[error("the provider sent nothing for too long")]
     Idle,
     #[error("the call took longer than its deadline")]
@@ -142,25 +145,74 @@ pub struct ProviderStream {
     timer: Option<Pin<Box<Sleep>>>,
     moved: bool,
     borrowed: Option<Borrowed>,
+    echo: Option<Echo>,
+    /// What came before the head went.
+    first: Option<Frame<Bytes>>,
+    /// What came after bytes that had to go first.
+    next: Option<Frame<Bytes>>,
     trace: Trace,
+}
+
+/// How much may come, and how long it may take.
+pub struct StreamLimits {
+    pub bound: u64,
+    pub idle: Duration,
+    pub deadline: Instant,
 }
 
 impl ProviderStream {
     pub fn new(
         inner: Incoming,
-        bound: u64,
-        idle: Duration,
-        deadline: Instant,
+        limits: &StreamLimits,
         borrowed: Borrowed,
+        echo: Option<Echo>,
         trace: Trace,
     ) -> Self {
-        Self { inner, left: bound, idle, deadline, timer: None, moved: true, borrowed: Some(borrowed), trace }
+        Self {
+            inner,
+            left: limits.bound,
+            idle: limits.idle,
+            deadline: limits.deadline,
+            timer: None,
+            moved: true,
+            borrowed: Some(borrowed),
+            echo,
+            first: None,
+            next: None,
+            trace,
+        }
+    }
+
+    /// Take the first piece, if it comes at once, so that an answer may be refused by its first bytes.
+    pub async fn prime(&mut self, patience: Duration) -> Result<(), Refusal> {
+        let first = std::future::poll_fn(|context| self.poll(context));
+        match tokio::time::timeout(patience, first).await {
+            Ok(Some(Err(StreamError::Echoed(echoed)))) => Err(echoed.refusal()),
+            Ok(Some(Err(error))) => Err(Refusal::new(
+                Code::ResponseRejected,
+                "The provider's answer broke off or is larger than its bound.",
+            )
+            .because(error.to_string())),
+            Ok(Some(Ok(frame))) => {
+                // A frame that is there already comes after this one.
+                self.first = Some(frame);
+                Ok(())
+            }
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
+
+    pub fn into_trace(self) -> Trace {
+        self.trace
     }
 
     /// The last byte has passed: the connection goes back, the call is recorded as it ended.
     fn finish(&mut self) {
         if let Some(borrowed) = self.borrowed.take() {
             borrowed.give_back();
+        }
+        if let Some(field) = self.echo.as_ref().and_then(Echo::struck) {
+            self.trace.echoed(field);
         }
         self.trace.complete();
     }
@@ -176,30 +228,65 @@ impl ProviderStream {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        if let Some(frame) = self.first.take().or_else(|| self.next.take()) {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         match Pin::new(&mut self.inner).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.moved = true;
-                if let Some(data) = frame.data_ref() {
-                    let bytes = data.len() as u64;
-                    self.trace.received(bytes);
-                    let Some(left) = self.left.checked_sub(bytes) else {
-                        return self.fail(StreamError::ResponseTooLarge);
-                    };
-                    self.left = left;
-                }
-                // hyper does not poll a body again that says it has ended.
-                if self.inner.is_end_stream() {
-                    self.finish();
-                }
-                Poll::Ready(Some(Ok(clean_trailers(frame))))
-            }
+            Poll::Ready(Some(Ok(frame))) => self.pass(frame),
             Poll::Ready(Some(Err(error))) => self.fail(error.into()),
             Poll::Ready(None) => {
+                let rest = self.echo.as_mut().map(Echo::rest).unwrap_or_default();
                 self.finish();
-                Poll::Ready(None)
+                Poll::Ready((!rest.is_empty()).then(|| Ok(Frame::data(rest))))
             }
             Poll::Pending => self.wait(context),
         }
+    }
+
+    fn pass(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        self.moved = true;
+        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+        self.trace.received(bytes);
+        let Some(left) = self.left.checked_sub(bytes) else {
+            return self.fail(StreamError::ResponseTooLarge);
+        };
+        self.left = left;
+        let last = self.inner.is_end_stream();
+        let frame = match &mut self.echo {
+            Some(echo) => match searched(echo, frame, last) {
+                Ok((frame, next)) => {
+                    self.next = next;
+                    frame
+                }
+                Err(echoed) => return self.fail(StreamError::Echoed(echoed)),
+            },
+            None => frame,
+        };
+        // hyper does not poll a body again that says it has ended.
+        if last {
+            self.finish();
+        }
+        Poll::Ready(Some(Ok(clean_trailers(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.next.is_none() && self.held() == 0 && self.inner.is_end_stream()
+    }
+
+    fn held(&self) -> usize {
+        let first = self.first.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len);
+        first + self.echo.as_ref().map_or(0, Echo::held)
+    }
+
+    /// What was held is still to come, and nobody is told another length for it.
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = self.inner.size_hint();
+        let held = self.held() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + held);
+        }
+        hint.set_lower(hint.lower() + held);
+        hint
     }
 
     /// Armed only when there is nothing to pass on, so that a flowing stream pays for no timer.
@@ -222,6 +309,23 @@ impl ProviderStream {
     }
 }
 
+/// Search one frame. Trailers come after the bytes that were held, which are then no credential.
+fn searched(
+    echo: &mut Echo,
+    frame: Frame<Bytes>,
+    last: bool,
+) -> Result<(Frame<Bytes>, Option<Frame<Bytes>>), Echoed> {
+    match frame.into_data() {
+        Ok(data) => Ok((Frame::data(echo.pass(data, last)?), None)),
+        Err(frame) => {
+            let mut trailers = frame.into_trailers().unwrap_or_default();
+            echo.strike_headers(&mut trailers)?;
+            let (rest, trailers) = (echo.rest(), clean_trailers(Frame::trailers(trailers)));
+            Ok(if rest.is_empty() { (trailers, None) } else { (Frame::data(rest), Some(trailers)) })
+        }
+    }
+}
+
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = StreamError;
@@ -239,14 +343,14 @@ impl Body for AnswerBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(bytes) => bytes.is_none(),
-            Self::Provider(stream) => stream.inner.is_end_stream(),
+            Self::Provider(stream) => stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Self::Provider(stream) => stream.inner.size_hint(),
+            Self::Provider(stream) => stream.size_hint(),
         }
     }
 }

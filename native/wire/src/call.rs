@@ -20,10 +20,11 @@ use zeroize::Zeroizing;
 
 use crate::attach::attach;
 use crate::authenticate::authenticate;
-use crate::body::{AnswerBody, ProviderStream, RequestBody};
+use crate::body::{AnswerBody, ProviderStream, RequestBody, StreamLimits};
 use crate::decide::{AllowedCall, Named, decide, for_client};
 use crate::dial::pool::{Borrowed, PoolKey, Proven};
 use crate::dial::{DialCode, DialError, Target, Whose};
+use crate::echo::{self, Echo};
 use crate::error::{Code, Refusal};
 use crate::event::{CallId, Event, Step, micros};
 use crate::forward::{Failed, Limits, forward};
@@ -42,6 +43,8 @@ use crate::worker::Worker;
 const BODY_IDLE: Duration = Duration::from_secs(30);
 /// A connection at rest that broke is replaced this many times, then by a new one.
 const STALE_MAX: u32 = 3;
+/// How long the head of an answer that may yet be refused waits for the first piece of its body.
+const FIRST_PIECE: Duration = Duration::from_millis(100);
 
 /// Serve one request: a health question, or a call.
 pub async fn serve(
@@ -54,14 +57,12 @@ pub async fn serve(
     }
     let mut trace = Trace::begin(&worker, &consumer, &request);
     match call(&worker, &consumer, request, &mut trace).await {
-        Ok(answer) => answer.streamed(trace),
+        Ok(answer) => answer.begin(trace).await,
         Err(mut refusal) => {
             if let Some(framing) = consumer.body_violation() {
                 refusal = framing;
             }
-            let answer = refusal_answer(&refusal, &trace);
-            trace.refuse(&refusal);
-            answer
+            refused(&refusal, trace)
         }
     }
 }
@@ -71,6 +72,7 @@ struct Answer {
     parts: http::response::Parts,
     incoming: Incoming,
     borrowed: Borrowed,
+    echo: Option<Echo>,
     bound: u64,
     idle: Duration,
     deadline: Instant,
@@ -78,10 +80,15 @@ struct Answer {
 
 impl Answer {
     /// The trace goes with the body, so that the call is recorded when its last byte has passed.
-    fn streamed(self, mut trace: Trace) -> Response<AnswerBody> {
+    async fn begin(self, mut trace: Trace) -> Response<AnswerBody> {
         trace.answered(self.parts.status);
-        let stream =
-            ProviderStream::new(self.incoming, self.bound, self.idle, self.deadline, self.borrowed, trace);
+        let limits = StreamLimits { bound: self.bound, idle: self.idle, deadline: self.deadline };
+        let may_refuse = self.echo.as_ref().is_some_and(Echo::may_refuse);
+        let mut stream = ProviderStream::new(self.incoming, &limits, self.borrowed, self.echo, trace);
+        // A problem can be told only before the head of the answer has gone.
+        if may_refuse && let Err(refusal) = stream.prime(FIRST_PIECE).await {
+            return refused(&refusal, stream.into_trace());
+        }
         Response::from_parts(self.parts, AnswerBody::Provider(Box::new(stream)))
     }
 }
@@ -146,6 +153,9 @@ async fn call(
 
     // 6. attach: the consumer's own fields are dropped, the credential goes on the final bytes.
     headers::clean_request(&mut parts.headers, provider);
+    if lease.is_some() {
+        echo::limit_codings(&mut parts.headers);
+    }
     let added = match &lease {
         Some(lease) if !provider.attach.is_empty() => {
             attach(lease, proven.origin(), &provider.attach, &mut parts.headers)?
@@ -211,8 +221,9 @@ async fn call(
     trace.event.provider_status = Some(answer.status().as_u16());
     trace.step(Step::Forward, at);
 
-    // 8. respond: bound it, clean it, turn its redirects round.
+    // 8. respond: bound it, clean it, strike out the credential, turn its redirects round.
     let (mut parts, incoming) = answer.into_parts();
+    let echo = Echo::begin(lease.as_ref(), provider, &method, &mut parts)?;
     let gateway = (!host.is_empty()).then(|| format!("{}://{host}", consumer.scheme));
     let turn = Route {
         target: &plain_target,
@@ -230,6 +241,7 @@ async fn call(
         parts,
         incoming,
         borrowed: proven.lend(Rc::clone(&worker.pool), progress.done.get()),
+        echo,
         bound: provider.bounds.response_body_bytes,
         idle: provider.deadlines.idle(),
         deadline: limits.deadline,
@@ -425,6 +437,12 @@ fn health(worker: &Worker, path: &str) -> Option<Response<AnswerBody>> {
     Some(answer)
 }
 
+fn refused(refusal: &Refusal, trace: Trace) -> Response<AnswerBody> {
+    let answer = refusal_answer(refusal, &trace);
+    trace.refuse(refusal);
+    answer
+}
+
 fn refusal_answer(refusal: &Refusal, trace: &Trace) -> Response<AnswerBody> {
     let call = trace.event.id.as_str();
     let mut answer = Response::new(AnswerBody::Own(Some(Bytes::from(refusal.body(call)))));
@@ -527,6 +545,11 @@ impl Trace {
     /// The whole answer has passed.
     pub fn complete(&mut self) {
         self.event.outcome = "ok";
+    }
+
+    /// The credential came back, and was struck out of the answer.
+    pub fn echoed(&mut self, field: &str) {
+        self.event.detail = Some(format!("credential_echoed: field `{field}`, struck out").into());
     }
 
     /// The answer broke off on the way.

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use zeroize::Zeroizing;
 
 use crate::dial::tls::{ClientIdentity, TlsInputError};
+use crate::echo::Needles;
 use crate::origin::Origin;
 
 /// A credential's stay in the engine. No `Debug`: it is the one place where secrets are in clear.
@@ -15,6 +16,7 @@ pub struct Lease {
     fields: HashMap<Box<str>, Zeroizing<Vec<u8>>>,
     /// For mutual TLS, from the fields `tls_certificate` and `tls_key`.
     pub identity: Option<ClientIdentity>,
+    needles: Option<Needles>,
     until: u64,
 }
 
@@ -29,11 +31,17 @@ impl Lease {
             (Some(certificate), Some(key)) => Some(ClientIdentity::from_pem(certificate, key)?),
             _ => None,
         };
-        Ok(Self { version, origins, fields, identity, until })
+        let needles = Needles::new(fields.iter().map(|(name, value)| (&**name, value.as_slice())));
+        Ok(Self { version, origins, fields, identity, needles, until })
     }
 
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         self.fields.get(name).map(|value| value.as_slice())
+    }
+
+    /// By what its fields are found in an answer.
+    pub fn needles(&self) -> Option<&Needles> {
+        self.needles.as_ref()
     }
 
     pub fn is_live(&self, now: u64) -> bool {

@@ -10,6 +10,7 @@ pub mod attach;
 pub mod authenticate;
 pub mod decide;
 pub mod dial;
+pub mod echo;
 pub mod forward;
 pub mod listen;
 pub mod record;

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::dial::tls::TlsPolicy;
+use crate::echo::EchoPolicy;
 use crate::origin::Origin;
 use crate::route::table::OperationTable;
 
@@ -74,6 +75,9 @@ pub struct Provider {
     pub deadlines: Deadlines,
     pub bounds: Bounds,
     pub encoded_slash: bool,
+    /// The credential's fields that no answer may hold, and what becomes of one that does.
+    pub secret_fields: Arc<[Box<str>]>,
+    pub echo: EchoPolicy,
     /// A fingerprint of the address and TLS rules: a connection proven under others is not reused.
     pub rules: u64,
 }
@@ -346,8 +350,9 @@ mod header_name {
 mod raw {
     use super::{
         AccessToken, Arc, AttachPart, Bounds, ClientIndex, Connection, Consumer, ConsumerIndex, Deadlines,
-        Denial, Deserialize, Grant, Grants, HashMap, HeaderName, HeaderValue, IpNet, Method, Mode, Operation,
-        OperationSet, OperationTable, Origin, Provider, ProviderIndex, SnapshotError, TlsPolicy,
+        Denial, Deserialize, EchoPolicy, Grant, Grants, HashMap, HeaderName, HeaderValue, IpNet, Method,
+        Mode, Operation, OperationSet, OperationTable, Origin, Provider, ProviderIndex, SnapshotError,
+        TlsPolicy,
     };
     use std::borrow::Cow;
     use std::hash::{DefaultHasher, Hash, Hasher};
@@ -416,6 +421,10 @@ mod raw {
         bounds: Bounds,
         #[serde(default)]
         encoded_slash: bool,
+        #[serde(default)]
+        secret_fields: Vec<Box<str>>,
+        #[serde(default)]
+        echo: EchoPolicy,
     }
 
     #[derive(Deserialize)]
@@ -689,6 +698,8 @@ mod raw {
                 deadlines: self.deadlines,
                 bounds: self.bounds,
                 encoded_slash: self.encoded_slash,
+                secret_fields: self.secret_fields.into(),
+                echo: self.echo,
                 rules: rules.finish(),
             })
         }

@@ -86,6 +86,7 @@ class _Builder:
             ),
             bounds=Bounds(entry.bounds.request_body, entry.bounds.response_body),
             encoded_slash=entry.encoded_slash,
+            echo=entry.echo,
             token_grant=self._token_grant(entry),
         )
         provider = replace(provider, variable_rules=self._rules(entry, provider.variables))

@@ -302,6 +302,8 @@ class ProviderEntry(Entry):
     """How much its calls may carry."""
     encoded_slash: bool = False
     """Let `%2F` stand inside a path parameter. A weakening."""
+    echo: Literal["redact", "refuse"] = "redact"
+    """Strike the credential out of an answer that holds it, or refuse the answer."""
 
     @model_validator(mode="after")
     def _origin_once(self) -> ProviderEntry:

@@ -7,7 +7,12 @@ credential that it wants (`token`, `username`, `key` …).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+PUBLIC_FIELDS: Final = frozenset(
+    {"access_key_id", "account_sid", "client_id", "email", "key_id", "username"}
+)
+"""Fields that say whose credential it is and prove nothing: answers may hold them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +66,16 @@ def fields_of(parts: tuple[AttachPart, ...]) -> tuple[str, ...]:
         else:
             names.append(part.field)
     return tuple(dict.fromkeys(names))
+
+
+def secret_fields(parts: tuple[AttachPart, ...]) -> tuple[str, ...]:
+    """Name the fields that no answer may hold.
+
+    A user name is one where no field stands for the password: many providers take their key there.
+    """
+    names = {
+        part.username_field
+        for part in parts
+        if isinstance(part, AttachBasic) and part.password_field is not None
+    }
+    return tuple(name for name in fields_of(parts) if name not in names | PUBLIC_FIELDS)

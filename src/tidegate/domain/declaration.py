@@ -80,7 +80,7 @@ class Provider:
     `origins` may hold `{variable}` parts, which each connection fills by `variable_rules`;
     `variables` are their names. `origins[0]` serves operations that name no other. `headers` are
     sent where the consumer sends none of that name (version pins). `encoded_slash` allows `%2F`
-    inside a path parameter.
+    inside a path parameter. `echo`: what becomes of an answer that holds the credential.
     """
 
     name: str
@@ -98,6 +98,7 @@ class Provider:
     deadlines: Deadlines = Deadlines()
     bounds: Bounds = Bounds()
     encoded_slash: bool = False
+    echo: Literal["redact", "refuse"] = "redact"
     variable_rules: tuple[Variable, ...] = ()
     token_grant: TokenGrant | None = None
     """How access tokens are obtained, where `attach` wants one."""

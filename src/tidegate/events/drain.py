@@ -38,6 +38,8 @@ _GIVING_UP_S: Final = 6.0
 """How long a statement under way may take to return: the store waits 4 s for a lock."""
 
 _MS: Final = 1_000
+_ECHOED: Final = "credential_echoed"
+_ECHO_TOLD_EVERY_S: Final = 3_600.0
 _log = structlog.stdlib.get_logger("tidegate.events")
 
 
@@ -49,6 +51,7 @@ class Drain:
         self._store = store
         self._last_used: dict[str, datetime] = {}
         self._lost = 0
+        self._echo_told: dict[str | None, float] = {}
         self._counted_at = self._noted_at = time.time()
         self._waiting_since: float | None = None
         self._ending = threading.Event()
@@ -114,6 +117,7 @@ class Drain:
         if taken:
             for record in records:
                 self._note_use(record)
+                self._note_echo(record)
         return taken
 
     def _until_taken(self, write: Callable[[], object]) -> bool:
@@ -145,6 +149,22 @@ class Drain:
             waited_s = round(time.monotonic() - self._waiting_since, 1)
             self._waiting_since = None
             _log.info("records_flow_again", waited_s=waited_s)
+
+    def _note_echo(self, record: CallRecord) -> None:
+        """Tell of a credential that came back: once an hour of each connection."""
+        if _ECHOED not in (record.detail or ""):
+            return
+        told = self._echo_told.get(record.connection)
+        if told is not None and time.monotonic() - told < _ECHO_TOLD_EVERY_S:
+            return
+        self._echo_told[record.connection] = time.monotonic()
+        _log.warning(
+            "credential_echoed",
+            client=record.client,
+            provider=record.provider,
+            operation=record.operation,
+            call=record.id,
+        )
 
     def _note_use(self, record: CallRecord) -> None:
         if record.token is not None:

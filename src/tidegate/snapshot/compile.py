@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 from tidegate.catalog.patterns import OperationTable
-from tidegate.domain.attach import AttachPart
+from tidegate.domain.attach import AttachPart, secret_fields
 from tidegate.domain.connection import AccessToken, Connection
 from tidegate.domain.declaration import Declaration, Denial, Grant, Provider
 from tidegate.snapshot.binding import is_bound
@@ -144,6 +144,8 @@ def _provider(provider: Provider) -> _Json:
         "deadlines": asdict(provider.deadlines),
         "bounds": asdict(provider.bounds),
         "encoded_slash": provider.encoded_slash,
+        "secret_fields": secret_fields(provider.attach),
+        "echo": provider.echo,
     }
 
 
