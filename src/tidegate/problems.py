@@ -177,6 +177,14 @@ _LIST: Final = (
     ),
     # forward and respond: what the provider did.
     Problem(
+        "needs_reconsent",
+        503,
+        "The connection's consent has ended",
+        "Whoever gave Tidegate access to their account has withdrawn it, or it has run out, so "
+        "that no token is issued any more and no call goes out.",
+        Fixer.OPERATOR,
+    ),
+    Problem(
         "provider_timeout",
         504,
         "The provider did not answer in time",

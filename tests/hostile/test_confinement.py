@@ -166,6 +166,7 @@ NOT_MET_HERE = {
     "client_required",
     "credential_unavailable",
     "internal",
+    "needs_reconsent",
     "not_ready",
     "overloaded",
     "timeout",

@@ -148,7 +148,7 @@ def test_a_consent_that_was_withdrawn_ends_the_calls_and_the_asking(
                 return token is not None and token.ended
 
             wait_until(ended)
-            assert code(client) == "credential_unavailable"
+            wait_until(lambda: code(client) == "needs_reconsent")
             asked = server.seen()["asked"]
             assert asked == 1
             # Entered anew, it is asked for again.

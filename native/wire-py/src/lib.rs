@@ -44,22 +44,28 @@ impl Engine {
         python.detach(|| self.0.publish(snapshot)).map_err(refused)
     }
 
-    #[allow(clippy::needless_pass_by_value)] // the shape that Python's arguments come in
+    #[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)] // the shape of Python's arguments
     fn lease(
         &self,
         connection: &str,
         version: u32,
+        serial: u64,
         origins: Vec<String>,
         fields: HashMap<String, Vec<u8>>,
         until: f64,
     ) -> PyResult<()> {
         let fields =
             fields.into_iter().map(|(name, value)| (name.into_boxed_str(), Zeroizing::new(value))).collect();
-        self.0.lease(connection, version, &origins, fields, until).map_err(refused)
+        self.0.lease(connection, version, serial, &origins, fields, until).map_err(refused)
     }
 
-    fn release(&self, connection: &str) {
-        self.0.release(connection);
+    fn release(&self, connection: &str, ended: bool) {
+        self.0.release(connection, ended);
+    }
+
+    fn refused_tokens(&self, python: Python<'_>, timeout_ms: u64) -> Vec<(String, u64)> {
+        let refused = python.detach(|| self.0.refused_tokens(Duration::from_millis(timeout_ms)));
+        refused.into_iter().map(|(connection, serial)| (connection.into(), serial)).collect()
     }
 
     fn events<'py>(

@@ -1,6 +1,7 @@
 //! The two streams of a call, each bounded, timed and counted as it passes; nothing is gathered.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -42,35 +43,63 @@ pub struct Progress {
     pub too_large: Cell<bool>,
     pub broken: Cell<bool>,
     pub touched: Cell<Instant>,
+    /// What has passed, so that it can be sent again; None where that is not wanted or was too much.
+    kept: RefCell<Option<Vec<Bytes>>>,
 }
+
+/// A body is kept up to this size: what is larger goes out once.
+const KEPT_MAX: u64 = 64 << 10;
 
 /// The consumer's request body on its way to the provider.
 pub struct RequestBody {
     inner: Option<Incoming>,
+    again: VecDeque<Bytes>,
     progress: Rc<Progress>,
     left: u64,
 }
 
+impl Progress {
+    fn keep(&self, frame: &Frame<Bytes>) {
+        let mut kept = self.kept.borrow_mut();
+        match (kept.as_mut(), frame.data_ref()) {
+            (Some(pieces), Some(data)) if self.sent.get() <= KEPT_MAX => pieces.push(data.clone()),
+            (Some(_), _) => *kept = None,
+            (None, _) => {}
+        }
+    }
+}
+
 impl RequestBody {
-    pub fn new(incoming: Incoming, bound: u64, now: Instant) -> (Self, Rc<Progress>) {
+    /// `keep`: what passes may have to be sent again.
+    pub fn new(incoming: Incoming, bound: u64, keep: bool) -> (Self, Rc<Progress>) {
         let inner = (!incoming.is_end_stream()).then_some(incoming);
         let progress = Rc::new(Progress {
             sent: Cell::new(0),
             done: Cell::new(inner.is_none()),
             too_large: Cell::new(false),
             broken: Cell::new(false),
-            touched: Cell::new(now),
+            touched: Cell::new(Instant::now()),
+            kept: RefCell::new(keep.then(Vec::new)),
         });
-        (Self { inner, progress: Rc::clone(&progress), left: bound }, progress)
+        (Self { inner, again: VecDeque::new(), progress: Rc::clone(&progress), left: bound }, progress)
     }
 
     /// A body of nothing, for a second try of a call that had none.
     pub fn empty(progress: Rc<Progress>) -> Self {
-        Self { inner: None, progress, left: 0 }
+        Self { inner: None, again: VecDeque::new(), progress, left: 0 }
+    }
+
+    /// The whole body that went out before, to go out again; None where it is not whole or was not kept.
+    pub fn again(progress: &Rc<Progress>) -> Option<Self> {
+        if !progress.done.get() {
+            return None;
+        }
+        let again = progress.kept.borrow().as_ref()?.iter().cloned().collect();
+        Some(Self { inner: None, again, progress: Rc::clone(progress), left: 0 })
     }
 
     pub fn is_empty(&self) -> bool {
-        self.inner.is_none()
+        self.inner.is_none() && self.again.is_empty()
     }
 }
 
@@ -83,7 +112,9 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = &mut *self;
-        let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
+        let Some(inner) = this.inner.as_mut() else {
+            return Poll::Ready(this.again.pop_front().map(|bytes| Ok(Frame::data(bytes))));
+        };
         let frame = ready!(Pin::new(inner).poll_frame(context));
         let progress = &this.progress;
         progress.touched.set(Instant::now());
@@ -98,6 +129,7 @@ impl Body for RequestBody {
                     };
                     this.left = left;
                 }
+                progress.keep(&frame);
                 Poll::Ready(Some(Ok(clean_trailers(frame))))
             }
             Some(Err(error)) => {
@@ -113,11 +145,12 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.again.is_empty() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let again: usize = self.again.iter().map(Bytes::len).sum();
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(again as u64), Body::size_hint)
     }
 }
 

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::attach::attach;
 use crate::authenticate::authenticate;
-use crate::body::{AnswerBody, ProviderStream, RequestBody, StreamLimits};
+use crate::body::{AnswerBody, Progress, ProviderStream, RequestBody, StreamLimits};
 use crate::decide::{AllowedCall, Named, decide, for_client};
 use crate::dial::pool::{Borrowed, PoolKey, Proven};
 use crate::dial::{DialCode, DialError, Target, Whose};
@@ -43,6 +43,8 @@ use crate::worker::Worker;
 const BODY_IDLE: Duration = Duration::from_secs(30);
 /// A connection at rest that broke is replaced this many times, then by a new one.
 const STALE_MAX: u32 = 3;
+/// How long a call waits for the token that is to replace one the provider did not take.
+const RENEWAL: Duration = Duration::from_secs(10);
 /// How long the head of an answer that may yet be refused waits for the first piece of its body.
 const FIRST_PIECE: Duration = Duration::from_millis(100);
 
@@ -147,7 +149,7 @@ async fn call(
     let provider = allowed.routed.provider;
     let limits = Limits::new(trace.started, &provider.deadlines, BODY_IDLE);
     let lease = lease(worker, &allowed, now)?;
-    let mut proven = dial(worker, &snapshot, &allowed, lease.as_deref()).await?;
+    let proven = dial(worker, &snapshot, &allowed, lease.as_deref()).await?;
     trace.dialled(&proven);
     let mut at = trace.step(Step::Dial, at);
 
@@ -156,66 +158,40 @@ async fn call(
     if lease.is_some() {
         echo::limit_codings(&mut parts.headers);
     }
-    let added = match &lease {
-        Some(lease) if !provider.attach.is_empty() => {
-            attach(lease, proven.origin(), &provider.attach, &mut parts.headers)?
-        }
-        _ => None,
-    };
-    let sent_query = outgoing_query(query, provider, added.as_deref().map(String::as_str));
-    let plain_target = outgoing_uri(
-        proven.origin(),
-        address.path,
-        outgoing_query(query, provider, None).as_deref().map(String::as_str),
-        false,
-    )?;
-    parts.uri = outgoing_uri(
-        proven.origin(),
-        address.path,
-        sent_query.as_deref().map(String::as_str),
-        proven.is_h2(),
-    )?;
-    if !proven.is_h2() {
-        parts.headers.insert(HOST, headers::value(proven.origin().authority()));
-    }
-    parts.version = if proven.is_h2() { http::Version::HTTP_2 } else { http::Version::HTTP_11 };
     parts.extensions.clear();
-    let (body, progress) = RequestBody::new(incoming, provider.bounds.request_body_bytes, Instant::now());
+    let outgoing = Outgoing { path: address.path, query, provider };
+    let plain_target = outgoing.target(proven.origin(), None, false)?;
+    outgoing.attach(&mut parts, lease.as_deref(), &proven)?;
+    let keep = lease.as_ref().is_some_and(|lease| lease.is_issued());
+    let (body, progress) = RequestBody::new(incoming, provider.bounds.request_body_bytes, keep);
     trace.progress = Some(Rc::clone(&progress));
     at = trace.step(Step::Attach, at);
 
-    // 7. forward: send it, and wait for the head of the answer.
+    // 7. forward: send it, and wait for the head of the answer; once more where a new token may change it.
     let method = parts.method.clone();
-    let spare = (body.is_empty() && proven.reused).then(|| parts.clone());
+    let spare = (keep || body.is_empty() && proven.reused).then(|| parts.clone());
+    let mut sending =
+        Sending { worker, snapshot: &snapshot, allowed: &allowed, lease, proven, progress, limits };
     let mut request = Request::from_parts(parts, body);
-    let mut timer = std::pin::pin!(sleep(Duration::ZERO));
     let answer = loop {
-        match forward(&mut proven, &method, request, &progress, &limits, timer.as_mut()).await {
-            Ok(answer) => break answer,
-            Err(Failed::Refused(refusal)) => return Err(refusal),
-            Err(Failed::Unsent(unsent)) if trace.event.retries < STALE_MAX => request = *unsent,
-            Err(Failed::Stale) if trace.event.retries < STALE_MAX && spare.is_some() => {
-                let parts =
-                    spare.clone().ok_or_else(|| Refusal::new(Code::Internal, "A request was lost."))?;
-                request = Request::from_parts(parts, RequestBody::empty(Rc::clone(&progress)));
-            }
-            Err(_) => {
-                return Err(Refusal::new(
-                    Code::ProviderUnreachable,
-                    "The provider closes connections before it answers.",
-                ));
-            }
+        let answer = sending.send(&method, request, spare.as_ref(), trace).await?;
+        if answer.status() != StatusCode::UNAUTHORIZED || trace.event.replayed || !keep {
+            break answer;
         }
-        trace.event.retries += 1;
-        let was_h2 = proven.is_h2();
-        proven = dial(worker, &snapshot, &allowed, lease.as_deref()).await?;
-        if proven.is_h2() != was_h2 {
-            return Err(Refusal::new(
-                Code::ProviderUnreachable,
-                "The provider changed its HTTP version between two tries.",
-            ));
+        let Some((parts, body)) = spare.clone().zip(RequestBody::again(&sending.progress)) else {
+            break answer;
+        };
+        if !sending.renew_lease().await? {
+            break answer;
         }
+        drop(answer);
+        trace.event.replayed = true;
+        sending.dial_again(trace).await?;
+        let mut parts = parts;
+        outgoing.attach(&mut parts, sending.lease.as_deref(), &sending.proven)?;
+        request = Request::from_parts(parts, body);
     };
+    let Sending { lease, proven, progress, limits, .. } = sending;
     let now = Instant::now();
     trace.event.provider_us = Some(micros(at, now));
     trace.event.provider_status = Some(answer.status().as_u16());
@@ -286,6 +262,15 @@ fn lease(worker: &Worker, allowed: &AllowedCall<'_>, now: u64) -> Result<Option<
     let unavailable = |detail: &'static str| Refusal::new(Code::CredentialUnavailable, detail);
     let connection = allowed.connection.as_ref().ok_or_else(|| unavailable("The call has no connection."))?;
     let lease = worker.shared.leases.get(&connection.id).ok_or_else(|| {
+        if worker.shared.leases.has_ended(&connection.id) {
+            return Refusal::new(
+                Code::NeedsReconsent,
+                format!(
+                    "The consent behind connection `{}` at provider `{}` has ended or was withdrawn: whoever runs Tidegate renews it with `tidegate connect`.",
+                    connection.name, provider.name
+                ),
+            );
+        }
         unavailable("The connection's credential is not leased to this engine yet: try again shortly.")
     })?;
     if !lease.is_live(now) {
@@ -357,6 +342,106 @@ fn dial_refusal(error: &DialError, provider: &Provider) -> Refusal {
     Refusal::new(code, detail).because(error.detail.clone())
 }
 
+/// What of the consumer's request goes on, apart from its header and body.
+struct Outgoing<'c> {
+    path: &'c str,
+    query: Option<&'c str>,
+    provider: &'c Provider,
+}
+
+impl Outgoing<'_> {
+    /// Address the request, with the credential on it. A second time replaces the first.
+    fn attach(&self, parts: &mut Parts, lease: Option<&Lease>, proven: &Proven) -> Result<(), Refusal> {
+        let added = match lease {
+            Some(lease) if !self.provider.attach.is_empty() => {
+                attach(lease, proven.origin(), &self.provider.attach, &mut parts.headers)?
+            }
+            _ => None,
+        };
+        parts.uri = self.target(proven.origin(), added.as_deref().map(String::as_str), proven.is_h2())?;
+        if !proven.is_h2() {
+            parts.headers.insert(HOST, headers::value(proven.origin().authority()));
+        }
+        parts.version = if proven.is_h2() { http::Version::HTTP_2 } else { http::Version::HTTP_11 };
+        Ok(())
+    }
+
+    fn target(&self, origin: &Origin, added: Option<&str>, absolute: bool) -> Result<Uri, Refusal> {
+        let query = outgoing_query(self.query, self.provider, added);
+        outgoing_uri(origin, self.path, query.as_deref().map(String::as_str), absolute)
+    }
+}
+
+/// A call on its way to the provider, by one connection or by another.
+struct Sending<'c> {
+    worker: &'c Rc<Worker>,
+    snapshot: &'c Snapshot,
+    allowed: &'c AllowedCall<'c>,
+    lease: Option<Arc<Lease>>,
+    proven: Proven,
+    progress: Rc<Progress>,
+    limits: Limits,
+}
+
+impl Sending<'_> {
+    /// Send the request; on a connection that the provider had closed at rest, by another one.
+    async fn send(
+        &mut self,
+        method: &Method,
+        mut request: Request<RequestBody>,
+        spare: Option<&Parts>,
+        trace: &mut Trace,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let mut timer = std::pin::pin!(sleep(Duration::ZERO));
+        let mut left = STALE_MAX;
+        loop {
+            let (progress, limits) = (&self.progress, &self.limits);
+            match forward(&mut self.proven, method, request, progress, limits, timer.as_mut()).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failed::Refused(refusal)) => return Err(refusal),
+                Err(Failed::Unsent(unsent)) if left > 0 => request = *unsent,
+                Err(Failed::Stale) if left > 0 && spare.is_some() => {
+                    let parts =
+                        spare.cloned().ok_or_else(|| Refusal::new(Code::Internal, "A request was lost."))?;
+                    request = Request::from_parts(parts, RequestBody::empty(Rc::clone(&self.progress)));
+                }
+                Err(_) => {
+                    return Err(Refusal::new(
+                        Code::ProviderUnreachable,
+                        "The provider closes connections before it answers.",
+                    ));
+                }
+            }
+            left -= 1;
+            let was_h2 = self.proven.is_h2();
+            self.dial_again(trace).await?;
+            if self.proven.is_h2() != was_h2 {
+                return Err(Refusal::new(
+                    Code::ProviderUnreachable,
+                    "The provider changed its HTTP version between two tries.",
+                ));
+            }
+        }
+    }
+
+    async fn dial_again(&mut self, trace: &mut Trace) -> Result<(), Refusal> {
+        trace.event.retries += 1;
+        self.proven = dial(self.worker, self.snapshot, self.allowed, self.lease.as_deref()).await?;
+        Ok(())
+    }
+
+    /// The provider did not take the token: have another issued, and say whether there is one.
+    async fn renew_lease(&mut self) -> Result<bool, Refusal> {
+        let (Some(old), Some(connection)) = (&self.lease, &self.allowed.connection) else { return Ok(false) };
+        let patience = RENEWAL.min(self.limits.deadline.saturating_duration_since(Instant::now()));
+        if !self.worker.shared.leases.renewed(&connection.id, old, patience).await {
+            return Ok(false);
+        }
+        self.lease = lease(self.worker, self.allowed, unix_now().as_secs())?;
+        Ok(true)
+    }
+}
+
 /// The consumer's query without parameters that are the credential's, with the credential's at its end.
 fn outgoing_query(
     query: Option<&str>,
@@ -418,6 +503,10 @@ fn text_header<'r>(parts: &'r Parts, name: &str) -> Option<&'r str> {
     parts.headers.get(name)?.to_str().ok()
 }
 
+fn unix_now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 fn unix_seconds(ms: u64) -> u64 {
     ms / 1000
 }
@@ -476,15 +565,14 @@ pub struct Trace {
     begun: Option<BegunCall>,
     started: Instant,
     event: Event,
-    progress: Option<Rc<crate::body::Progress>>,
+    progress: Option<Rc<Progress>>,
     responding: Option<Instant>,
 }
 
 impl Trace {
     fn begin(worker: &Rc<Worker>, consumer: &Consumer, request: &Request<Incoming>) -> Self {
         worker.shared.calls_begun();
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        let at_ms = u64::try_from(unix_now().as_millis()).unwrap_or(u64::MAX);
         let event = Event {
             id: CallId::new(at_ms, worker.chance()),
             at_ms,

@@ -189,6 +189,7 @@ impl Engine {
         &self,
         connection: &str,
         version: u32,
+        serial: u64,
         origins: &[String],
         fields: HashMap<Box<str>, Zeroizing<Vec<u8>>>,
         until: f64,
@@ -199,16 +200,22 @@ impl Engine {
             )?;
         let until = Duration::try_from_secs_f64(until)
             .map_err(|_| EngineError::Refused(format!("the lease of `{connection}` has no valid end")))?;
-        let lease = Lease::new(version, origins, fields, until.as_secs())
+        let lease = Lease::new(version, serial, origins, fields, until.as_secs())
             .map_err(|error| EngineError::Refused(format!("the lease of `{connection}`: {error}")))?;
         self.dialler.forget(connection);
         self.shared.leases.put(connection, lease);
         Ok(())
     }
 
-    pub fn release(&self, connection: &str) {
-        self.shared.leases.take(connection);
+    /// `ended`: the consent is gone, and calls are told so.
+    pub fn release(&self, connection: &str, ended: bool) {
+        self.shared.leases.take(connection, ended);
         self.dialler.forget(connection);
+    }
+
+    /// Wait for tokens that a provider did not take: by connection, with their serial.
+    pub fn refused_tokens(&self, patience: Duration) -> Vec<(Box<str>, u64)> {
+        self.shared.leases.take_refused(patience)
     }
 
     pub fn events(&self, max: usize, timeout: Duration) -> io::Result<(u64, Vec<Vec<u8>>)> {

@@ -1,8 +1,10 @@
 //! Credentials on loan: held apart from the snapshot, bound to origins, with an end, wiped when replaced.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use crate::dial::tls::{ClientIdentity, TlsInputError};
@@ -12,6 +14,8 @@ use crate::origin::Origin;
 /// A credential's stay in the engine. No `Debug`: it is the one place where secrets are in clear.
 pub struct Lease {
     pub version: u32,
+    /// Which of the tokens that were issued for the connection this is; 0 for a credential that is none.
+    serial: u64,
     pub origins: Vec<Origin>,
     fields: HashMap<Box<str>, Zeroizing<Vec<u8>>>,
     /// For mutual TLS, from the fields `tls_certificate` and `tls_key`.
@@ -23,6 +27,7 @@ pub struct Lease {
 impl Lease {
     pub fn new(
         version: u32,
+        serial: u64,
         origins: Vec<Origin>,
         fields: HashMap<Box<str>, Zeroizing<Vec<u8>>>,
         until: u64,
@@ -32,7 +37,7 @@ impl Lease {
             _ => None,
         };
         let needles = Needles::new(fields.iter().map(|(name, value)| (&**name, value.as_slice())));
-        Ok(Self { version, origins, fields, identity, needles, until })
+        Ok(Self { version, serial, origins, fields, identity, needles, until })
     }
 
     pub fn field(&self, name: &str) -> Option<&[u8]> {
@@ -44,30 +49,181 @@ impl Lease {
         self.needles.as_ref()
     }
 
+    /// Whether another one can be issued when the provider does not take it.
+    pub fn is_issued(&self) -> bool {
+        self.serial > 0
+    }
+
     pub fn is_live(&self, now: u64) -> bool {
         now < self.until
     }
 }
 
+/// At most one token of a connection is asked for in this time because one was not taken: a provider that
+/// refuses every token would have one issued for each call.
+const FORCED_EVERY: Duration = Duration::from_secs(30);
+
 /// All leases, by connection id.
 #[derive(Default)]
-pub struct Leases(RwLock<HashMap<Box<str>, Arc<Lease>>>);
+pub struct Leases {
+    held: RwLock<HashMap<Box<str>, Arc<Lease>>>,
+    /// Connections whose consent is gone: no lease will come before somebody acts.
+    ended: RwLock<HashSet<Box<str>>>,
+    changed: Notify,
+    refused: Mutex<HashMap<Box<str>, Refused>>,
+    any_refused: Condvar,
+}
+
+/// The newest token that a provider did not take.
+struct Refused {
+    serial: u64,
+    since: Instant,
+    told: bool,
+}
 
 impl Leases {
     pub fn put(&self, connection: &str, lease: Lease) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(connection.into(), Arc::new(lease));
+        self.ended.write().unwrap_or_else(PoisonError::into_inner).remove(connection);
+        self.held.write().unwrap_or_else(PoisonError::into_inner).insert(connection.into(), Arc::new(lease));
+        self.changed.notify_waiters();
     }
 
-    pub fn take(&self, connection: &str) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(connection);
+    /// `ended`: there will be no other one until somebody gives their consent anew.
+    pub fn take(&self, connection: &str, ended: bool) {
+        {
+            let mut all = self.ended.write().unwrap_or_else(PoisonError::into_inner);
+            if ended {
+                all.insert(connection.into());
+            } else {
+                all.remove(connection);
+            }
+        }
+        self.held.write().unwrap_or_else(PoisonError::into_inner).remove(connection);
+        self.changed.notify_waiters();
     }
 
     pub fn get(&self, connection: &str) -> Option<Arc<Lease>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(connection).cloned()
+        self.held.read().unwrap_or_else(PoisonError::into_inner).get(connection).cloned()
+    }
+
+    pub fn has_ended(&self, connection: &str) -> bool {
+        self.ended.read().unwrap_or_else(PoisonError::into_inner).contains(connection)
     }
 
     /// Wipe what has ended, so that a secret does not outlive its lease in memory.
     pub fn sweep(&self, now: u64) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|_, lease| lease.is_live(now));
+        self.held.write().unwrap_or_else(PoisonError::into_inner).retain(|_, lease| lease.is_live(now));
+    }
+
+    /// The provider did not take `old`: wait until the connection has another lease, or none any more.
+    /// False where there is no hope of it, or none came in time.
+    pub async fn renewed(&self, connection: &str, old: &Lease, patience: Duration) -> bool {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let changed = self.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            // What comes between the look and the wait is not missed.
+            changed.as_mut().enable();
+            if self.get(connection).is_none_or(|lease| lease.serial != old.serial) {
+                return true;
+            }
+            if !self.refuse(connection, old.serial, patience) {
+                return false;
+            }
+            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Note that a token was not taken; false where its successor is not to be waited for.
+    fn refuse(&self, connection: &str, serial: u64, patience: Duration) -> bool {
+        let mut refused = self.refused();
+        if let Some(known) = refused.get(connection)
+            && known.since.elapsed() < FORCED_EVERY
+        {
+            return known.serial == serial && known.since.elapsed() < patience;
+        }
+        refused.insert(connection.into(), Refused { serial, since: Instant::now(), told: false });
+        self.any_refused.notify_all();
+        true
+    }
+
+    /// Wait for tokens that providers did not take; each is told once, by connection and serial.
+    pub fn take_refused(&self, patience: Duration) -> Vec<(Box<str>, u64)> {
+        let waiting = self.any_refused.wait_timeout_while(self.refused(), patience, |refused| {
+            refused.values().all(|refused| refused.told)
+        });
+        let (mut refused, _) = waiting.unwrap_or_else(PoisonError::into_inner);
+        refused.retain(|_, known| known.since.elapsed() < FORCED_EVERY || !known.told);
+        let mut untold = Vec::new();
+        for (connection, known) in refused.iter_mut().filter(|(_, known)| !known.told) {
+            known.told = true;
+            untold.push((connection.clone(), known.serial));
+        }
+        untold
+    }
+
+    fn refused(&self) -> MutexGuard<'_, HashMap<Box<str>, Refused>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn lease(serial: u64) -> Lease {
+        Lease::new(1, serial, Vec::new(), HashMap::new(), u64::MAX).expect("lease")
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_goes_on_with_the_next_token() {
+        let leases = Arc::new(Leases::default());
+        leases.put("con", lease(1));
+        let old = leases.get("con").expect("lease");
+        let waiting: Vec<_> = (0..20)
+            .map(|_| {
+                let (leases, old) = (Arc::clone(&leases), Arc::clone(&old));
+                tokio::spawn(async move { leases.renewed("con", &old, PATIENCE).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert_eq!(leases.take_refused(PATIENCE), [("con".into(), 1)]);
+        assert!(leases.take_refused(Duration::ZERO).is_empty());
+        leases.put("con", lease(2));
+        for one in waiting {
+            assert!(one.await.expect("joined"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_takes_no_token_has_one_issued_and_no_more() {
+        let leases = Leases::default();
+        leases.put("con", lease(2));
+        let old = leases.get("con").expect("lease");
+        // Too late for the first one: the next is there.
+        assert!(leases.renewed("con", &lease(1), PATIENCE).await);
+        assert!(!leases.renewed("con", &old, Duration::ZERO).await);
+        assert_eq!(leases.take_refused(Duration::ZERO), [("con".into(), 2)]);
+        leases.put("con", lease(3));
+        let next = leases.get("con").expect("lease");
+        assert!(!leases.renewed("con", &next, PATIENCE).await);
+        assert!(leases.take_refused(Duration::ZERO).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_consent_that_is_gone_ends_the_wait() {
+        let leases = Leases::default();
+        leases.put("con", lease(1));
+        let old = leases.get("con").expect("lease");
+        let (renewed, ()) = tokio::join!(leases.renewed("con", &old, PATIENCE), async {
+            leases.take("con", true);
+        });
+        assert!(renewed && leases.has_ended("con"));
+        leases.put("con", lease(2));
+        assert!(!leases.has_ended("con"));
     }
 }

@@ -177,7 +177,9 @@ class Supply:
         self._leases_at = 0.0
         holder = f"{socket.gethostname()}:{os.getpid()}"
         refresher = Refresher(state.store, state.vault, engine, holder=holder)
-        self.keeper = Keeper(state.store, refresher, lambda: self.declaration)
+        self.keeper = Keeper(
+            state.store, refresher, lambda: self.declaration, engine.refused_tokens
+        )
         self._watch = Watch(path)
         self._unread = False
         self._generation = -1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Final
@@ -18,6 +19,9 @@ from tidegate.store import Store, StoreError
 from tidegate.vault import VaultError
 
 LOOK_EVERY_S: Final = 1.0
+_NOTICE_S: Final = 0.1
+"""How long a stop may go unnoticed."""
+
 AT_ONCE: Final = 8
 """How many token endpoints are asked at a time."""
 
@@ -25,14 +29,22 @@ _log = structlog.stdlib.get_logger("tidegate.credentials")
 
 
 class Keeper:
-    """Looks every second which tokens are due, and says when one is new: also another node's."""
+    """Looks every second which tokens are due, and says when one is new: also another node's.
+
+    A token that a provider did not take is due at once.
+    """
 
     def __init__(
-        self, store: Store, refresher: Refresher, declaration: Callable[[], Declaration]
+        self,
+        store: Store,
+        refresher: Refresher,
+        declaration: Callable[[], Declaration],
+        refused_tokens: Callable[[float], Sequence[tuple[str, int]]],
     ) -> None:
         self._store = store
         self._refresher = refresher
         self._declaration = declaration
+        self._refused_tokens = refused_tokens
         self._known: dict[str, tuple[int, int]] = {}
         self._told: dict[str, str | None] = {}
         self._changed = threading.Event()
@@ -56,24 +68,34 @@ class Keeper:
 
     def _run(self) -> None:
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tidegate-token") as pool:
+            refused: dict[str, int] = {}
             while not self._ending.is_set():
                 try:
-                    self._look(pool)
+                    self._look(pool, refused)
                 except StoreError:
                     # The gateway tells of it; what is leased stays until it expires.
                     pass
                 except Exception as error:  # noqa: BLE001 - the next look may succeed
                     _log.error("tokens_not_looked_at", kind=type(error).__name__, exc_info=error)
-                self._ending.wait(LOOK_EVERY_S)
+                refused = self._wait()
 
-    def _look(self, pool: ThreadPoolExecutor) -> None:
+    def _wait(self) -> dict[str, int]:
+        """Wait for the next look; gives what was refused meanwhile."""
+        until = time.monotonic() + LOOK_EVERY_S
+        while not self._ending.is_set() and time.monotonic() < until:
+            if refused := self._refused_tokens(_NOTICE_S):
+                return dict(refused)
+        return {}
+
+    def _look(self, pool: ThreadPoolExecutor, refused: Mapping[str, int]) -> None:
         now = datetime.now(UTC)
         issued = self._store.issued.all()
-        due: list[tuple[Connection, Provider]] = []
+        due: list[tuple[Connection, Provider, int | None]] = []
         for connection, provider in self._issuing():
             token = issued.get(connection.id)
-            if token is None or token.version != connection.version or is_due(token, now):
-                due.append((connection, provider))
+            serial = refused.get(connection.id)
+            if token is None or token.version != connection.version or is_due(token, now, serial):
+                due.append((connection, provider, serial))
         for _ in pool.map(self._renew, due):
             if self._ending.is_set():
                 break
@@ -91,22 +113,22 @@ class Keeper:
             if provider and provider.token_grant and is_bound(provider, connection):
                 yield connection, provider
 
-    def _renew(self, due: tuple[Connection, Provider]) -> None:
-        connection, provider = due
+    def _renew(self, due: tuple[Connection, Provider, int | None]) -> None:
+        connection, provider, refused = due
         named = {
             "client": connection.client,
             "provider": connection.provider,
             "connection": connection.name,
         }
         try:
-            renewed = self._refresher.renew(connection, provider, wait_s=0.0)
+            renewed = self._refresher.renew(connection, provider, refused=refused, wait_s=0.0)
         except (StoreError, VaultError) as error:
             _log.error("token_not_renewed", **named, reason=str(error))
             return
         if not renewed.asked:
             return
         if renewed.trouble is None:
-            _log.info("token_renewed", **named)
+            _log.info("token_renewed", **named, because="refused" if refused else "due")
         elif renewed.token is not None and renewed.token.ended:
             _log.error(
                 "needs_reconsent",

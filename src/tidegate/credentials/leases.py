@@ -36,11 +36,13 @@ class LeaseTaker(Protocol):
         origins: Sequence[str],
         fields: Mapping[str, Secret],
         until: datetime,
+        *,
+        serial: int = 0,
     ) -> None:
         """Take a connection's secret, for these origins and until this moment."""
 
-    def release(self, connection: str) -> None:
-        """Wipe a connection's secret."""
+    def release(self, connection: str, *, ended: bool = False) -> None:
+        """Wipe a connection's secret; `ended`: there is no other before somebody consents anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Leases:
         self._vault = vault
         self._engine = engine
         self._held: dict[str, _Lease] = {}
+        self._ended = set[str]()
 
     def renew(self, now: datetime) -> Renewal:
         """Lease what is new, changed or half over; release what is gone or does not open.
@@ -80,7 +83,7 @@ class Leases:
         issued = self._store.issued.all()
         leased: list[Connection] = []
         refused: list[tuple[Connection, str]] = []
-        waiting = set[str]()
+        waiting, ended = set[str](), set[str]()
         for connection in connections:
             token = issued.get(connection.id)
             if connection.scheme.startswith("oauth2 ") and not (
@@ -88,6 +91,8 @@ class Leases:
             ):
                 # It has a lease as soon as a token is issued.
                 waiting.add(connection.id)
+                if token is not None and token.ended and token.version == connection.version:
+                    ended.add(connection.id)
                 continue
             if not self._is_due(connection, token, now):
                 continue
@@ -100,9 +105,10 @@ class Leases:
         usable = {connection.id for connection in connections}
         usable -= {connection.id for connection, _ in refused} | waiting
         released = [held for held in self._held if held not in usable]
-        for connection_id in released:
-            self._engine.release(connection_id)
-            del self._held[connection_id]
+        for connection_id in {*released, *(ended - self._ended)}:
+            self._engine.release(connection_id, ended=connection_id in ended)
+            self._held.pop(connection_id, None)
+        self._ended = ended
         return Renewal(tuple(leased), tuple(released), tuple(refused))
 
     def _is_due(self, connection: Connection, token: IssuedToken | None, now: datetime) -> bool:
@@ -121,8 +127,11 @@ class Leases:
             fields = {name: fields[name] for name in _FOR_TLS if name in fields}
             fields[ACCESS_TOKEN] = issued[ACCESS_TOKEN]
             until = min(until, token.expires_at)
-        self._engine.lease(connection.id, connection.version, connection.origins, fields, until)
-        self._held[connection.id] = _Lease(connection.version, _serial(token), until)
+        serial = _serial(token)
+        self._engine.lease(
+            connection.id, connection.version, connection.origins, fields, until, serial=serial
+        )
+        self._held[connection.id] = _Lease(connection.version, serial, until)
 
 
 def _serial(token: IssuedToken | None) -> int:

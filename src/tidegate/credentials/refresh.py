@@ -98,7 +98,8 @@ def due_at(token: IssuedToken) -> datetime:
 def is_usable(token: IssuedToken, connection: Connection, now: datetime) -> bool:
     """Whether calls may carry it."""
     return (
-        token.version == connection.version
+        not token.ended
+        and token.version == connection.version
         and token.sealed is not None
         and token.expires_at is not None
         and token.expires_at > now
@@ -125,8 +126,18 @@ class Refresher:
         self._lock = threading.Lock()
         self._turns: dict[str, threading.Lock] = {}
 
-    def renew(self, connection: Connection, provider: Provider, *, wait_s: float = 25.0) -> Renewed:
+    def renew(
+        self,
+        connection: Connection,
+        provider: Provider,
+        *,
+        refused: int | None = None,
+        wait_s: float = 25.0,
+    ) -> Renewed:
         """Have the next token issued if it is due, or wait for whoever does.
+
+        `refused` is the serial of a token that the provider did not take: it is due, whatever its
+        end, while it is still the newest.
 
         Raises:
             StoreError: the store is away; nothing was asked.
@@ -137,20 +148,25 @@ class Refresher:
             raise ValueError(f"provider `{provider.name}` issues no tokens")
         # One of this process looks and asks at a time; the others find what it got.
         with self._turn(connection.id):
-            return self._renew(connection, provider, grant, time.monotonic() + wait_s)
+            return self._renew(connection, provider, grant, refused, time.monotonic() + wait_s)
 
     def _turn(self, connection: str) -> threading.Lock:
         with self._lock:
             return self._turns.setdefault(connection, threading.Lock())
 
     def _renew(
-        self, connection: Connection, provider: Provider, grant: TokenGrant, ends: float
+        self,
+        connection: Connection,
+        provider: Provider,
+        grant: TokenGrant,
+        refused: int | None,
+        ends: float,
     ) -> Renewed:
         while True:
             now = self._clock()
             token = self._store.issued.get(connection.id)
             current = token if token is not None and token.version == connection.version else None
-            if current is not None and (current.ended or not is_due(current, now)):
+            if current is not None and not is_due(current, now, refused):
                 return Renewed(current, asked=False, trouble=current.trouble)
             serial = 0 if token is None else token.serial
             until = now + TURN
@@ -234,11 +250,11 @@ def _was_not_sent(error: FetchError) -> bool:
     return error.problem.code in _NEVER_SENT or reason in _NOT_SENT
 
 
-def is_due(token: IssuedToken, now: datetime) -> bool:
-    """Whether it is time to ask for the next one."""
+def is_due(token: IssuedToken, now: datetime, refused: int | None = None) -> bool:
+    """Whether it is time to ask for the next one; of a `refused` one it always is."""
     if token.ended or (token.retry_at is not None and token.retry_at > now):
         return False
-    return token.sealed is None or due_at(token) <= now
+    return token.sealed is None or token.serial == refused or due_at(token) <= now
 
 
 def _issued_fields(answer: TokenAnswer, fields: Mapping[str, Secret]) -> dict[str, Secret]:

@@ -43,13 +43,19 @@ class Engine:
         self,
         connection: str,
         version: int,
+        serial: int,
         origins: list[str],
         fields: Mapping[str, bytes],
         until: float,
     ) -> None:
-        """Give a connection's secret to the engine until `until` (Unix seconds)."""
-    def release(self, connection: str) -> None:
-        """Take a lease back and wipe it. Unknown ids are ignored."""
+        """Give a connection's secret to the engine until `until` (Unix seconds).
+
+        `serial` numbers the tokens that were issued for it; 0 for a credential that is none.
+        """
+    def release(self, connection: str, ended: bool) -> None:
+        """Take a lease back and wipe it; `ended`: its consent is gone. Unknown ids are ignored."""
+    def refused_tokens(self, timeout_ms: int) -> list[tuple[str, int]]:
+        """Wait for tokens that a provider did not take: `(connection, serial)`, each told once."""
     def events(self, max_events: int, timeout_ms: int) -> tuple[int, list[bytes]]:
         """Wait for events; returns `(cursor, JSON lines)`, empty after the timeout."""
     def acknowledge(self, cursor: int) -> None:

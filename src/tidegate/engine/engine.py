@@ -88,15 +88,29 @@ class Engine:
         origins: Sequence[str],
         fields: Mapping[str, Secret],
         until: datetime,
+        *,
+        serial: int = 0,
     ) -> None:
-        """Give a connection's secret to the engine, for these origins and until this moment."""
+        """Give a connection's secret to the engine, for these origins and until this moment.
+
+        `serial` numbers the tokens that were issued for it; 0 is for a credential that is none.
+        """
         revealed = {name: secret.reveal() for name, secret in fields.items()}
         with _refusals():
-            self._native.lease(connection, version, list(origins), revealed, until.timestamp())
+            self._native.lease(
+                connection, version, serial, list(origins), revealed, until.timestamp()
+            )
 
-    def release(self, connection: str) -> None:
-        """Take a lease back; the engine wipes it. One that is not there is no error."""
-        self._native.release(connection)
+    def release(self, connection: str, *, ended: bool = False) -> None:
+        """Take a lease back; the engine wipes it. One that is not there is no error.
+
+        `ended`: the consent behind it is gone, and calls are told `needs_reconsent`.
+        """
+        self._native.release(connection, ended)
+
+    def refused_tokens(self, timeout_s: float) -> list[tuple[str, int]]:
+        """Wait for issued tokens that a provider did not take: connection and serial, each once."""
+        return self._native.refused_tokens(int(timeout_s * _MS))
 
     def events(self, max_events: int, timeout_s: float) -> EventBatch:
         """Wait for what happened; the batch is empty when nothing did within the time.

@@ -33,13 +33,15 @@ class Holder:
         origins: Sequence[str],
         fields: Mapping[str, Secret],
         until: datetime,
+        *,
+        serial: int = 0,
     ) -> None:
         if connection in self.refuse:
             raise EngineError("the certificate does not parse")
         revealed = {name: secret.reveal() for name, secret in fields.items()}
         self.held[connection] = (version, tuple(origins), revealed, until)
 
-    def release(self, connection: str) -> None:
+    def release(self, connection: str, *, ended: bool = False) -> None:
         del self.held[connection]
 
 

@@ -12,7 +12,7 @@ const SECRET: &str = "sk_live_51HxAbCdEfGhIjKl";
 
 fn lease() -> Arc<Lease> {
     let fields = HashMap::from([("token".into(), Zeroizing::new(SECRET.as_bytes().to_vec()))]);
-    Arc::new(Lease::new(1, Vec::new(), fields, u64::MAX).expect("lease"))
+    Arc::new(Lease::new(1, 0, Vec::new(), fields, u64::MAX).expect("lease"))
 }
 
 fn echo(policy: EchoPolicy) -> Echo {
