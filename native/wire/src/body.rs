@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use crate::call::Trace;
 use crate::dial::pool::Borrowed;
 use crate::echo::{Echo, Echoed};
 use crate::error::{Code, Refusal};
+use crate::forward::Limits;
 
 /// Why a stream was cut. What reaches the wire is an abort; what it was goes to the record.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +97,48 @@ impl RequestBody {
         }
         let again = progress.kept.borrow().as_ref()?.iter().cloned().collect();
         Some(Self { inner: None, again, progress: Rc::clone(progress), left: 0 })
+    }
+
+    /// Read all of it, so that it can be signed; it goes out from memory.
+    pub async fn gather(&mut self, max: usize, limits: &Limits) -> Result<Bytes, Refusal> {
+        let mut whole = BytesMut::new();
+        let mut trailed = false;
+        while !self.is_end_stream() {
+            let until = limits.deadline.min(Instant::now() + limits.body_idle);
+            let next = std::future::poll_fn(|context| Pin::new(&mut *self).poll_frame(context));
+            let Some(frame) = tokio::time::timeout_at(until.into(), next).await.map_err(|_elapsed| {
+                Refusal::new(Code::Timeout, "The rest of the request body did not arrive in time.")
+            })?
+            else {
+                break;
+            };
+            let frame = frame.map_err(|error| match error {
+                StreamError::RequestTooLarge => {
+                    Refusal::new(Code::TooLarge, "The request body is larger than this provider's bound.")
+                }
+                _ => Refusal::new(
+                    Code::MalformedRequest,
+                    "The request body is not well formed or was cut short.",
+                ),
+            })?;
+            trailed |= frame.is_trailers();
+            let data = frame.into_data().unwrap_or_default();
+            if whole.len() + data.len() > max {
+                let detail = format!("A request body that is to be signed may have {} MiB.", max >> 20);
+                return Err(Refusal::new(Code::TooLarge, detail));
+            }
+            whole.extend_from_slice(&data);
+        }
+        if trailed {
+            return Err(Refusal::new(Code::Unsupported, "A body that is to be signed has no trailers."));
+        }
+        let whole = whole.freeze();
+        self.inner = None;
+        self.progress.done.set(true);
+        if !whole.is_empty() {
+            self.again.push_back(whole.clone());
+        }
+        Ok(whole)
     }
 
     pub fn is_empty(&self) -> bool {

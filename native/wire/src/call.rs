@@ -36,6 +36,7 @@ use crate::origin::Origin;
 use crate::respond::{Route, respond};
 use crate::route::path::{decode_name, parameter_names};
 use crate::route::{address, route};
+use crate::sign::{self, Unsigned};
 use crate::snapshot::{AttachPart, Provider, Snapshot};
 use crate::worker::Worker;
 
@@ -159,12 +160,18 @@ async fn call(
         echo::limit_codings(&mut parts.headers);
     }
     parts.extensions.clear();
-    let outgoing = Outgoing { path: address.path, query, provider };
-    let plain_target = outgoing.target(proven.origin(), None, false)?;
-    outgoing.attach(&mut parts, lease.as_deref(), &proven)?;
     let keep = lease.as_ref().is_some_and(|lease| lease.is_issued());
-    let (body, progress) = RequestBody::new(incoming, provider.bounds.request_body_bytes, keep);
+    let (mut body, progress) = RequestBody::new(incoming, provider.bounds.request_body_bytes, keep);
     trace.progress = Some(Rc::clone(&progress));
+    let gathered = match &provider.sign {
+        Some(signer) if signer.covers_body(&parts.headers) => {
+            Some(body.gather(sign::BODY_MAX, &limits).await?)
+        }
+        _ => None,
+    };
+    let outgoing = Outgoing { path: address.path, query, body: gathered, provider };
+    let plain_target = outgoing_uri(proven.origin(), address.path, outgoing.query(None).as_ref(), false)?;
+    outgoing.attach(&mut parts, lease.as_deref(), &proven)?;
     at = trace.step(Step::Attach, at);
 
     // 7. forward: send it, and wait for the head of the answer; once more where a new token may change it.
@@ -256,7 +263,7 @@ fn received(
 
 fn lease(worker: &Worker, allowed: &AllowedCall<'_>, now: u64) -> Result<Option<Arc<Lease>>, Refusal> {
     let provider = allowed.routed.provider;
-    if provider.attach.is_empty() && !provider.tls.client_certificate {
+    if provider.attach.is_empty() && provider.sign.is_none() && !provider.tls.client_certificate {
         return Ok(None);
     }
     let unavailable = |detail: &'static str| Refusal::new(Code::CredentialUnavailable, detail);
@@ -346,6 +353,8 @@ fn dial_refusal(error: &DialError, provider: &Provider) -> Refusal {
 struct Outgoing<'c> {
     path: &'c str,
     query: Option<&'c str>,
+    /// Whole, where it is to be signed.
+    body: Option<Bytes>,
     provider: &'c Provider,
 }
 
@@ -353,12 +362,28 @@ impl Outgoing<'_> {
     /// Address the request, with the credential on it. A second time replaces the first.
     fn attach(&self, parts: &mut Parts, lease: Option<&Lease>, proven: &Proven) -> Result<(), Refusal> {
         let added = match lease {
-            Some(lease) if !self.provider.attach.is_empty() => {
-                attach(lease, proven.origin(), &self.provider.attach, &mut parts.headers)?
-            }
-            _ => None,
+            Some(lease) => attach(lease, proven.origin(), &self.provider.attach, &mut parts.headers)?,
+            None => None,
         };
-        parts.uri = self.target(proven.origin(), added.as_deref().map(String::as_str), proven.is_h2())?;
+        let mut query = self.query(added.as_deref().map(String::as_str));
+        if let (Some(signer), Some(lease)) = (&self.provider.sign, lease) {
+            let request = Unsigned {
+                method: &parts.method,
+                scheme: proven.origin().scheme().as_str(),
+                authority: proven.origin().authority(),
+                path: self.path,
+                query: query.as_deref().map(String::as_str),
+                body: self.body.as_deref(),
+                now_ms: u64::try_from(unix_now().as_millis()).unwrap_or(u64::MAX),
+            };
+            if let Some(added) = signer.sign(lease, &request, &mut parts.headers)? {
+                query = Some(Zeroizing::new(match query.filter(|query| !query.is_empty()) {
+                    Some(query) => format!("{}&{added}", *query),
+                    None => added,
+                }));
+            }
+        }
+        parts.uri = outgoing_uri(proven.origin(), self.path, query.as_ref(), proven.is_h2())?;
         if !proven.is_h2() {
             parts.headers.insert(HOST, headers::value(proven.origin().authority()));
         }
@@ -366,9 +391,9 @@ impl Outgoing<'_> {
         Ok(())
     }
 
-    fn target(&self, origin: &Origin, added: Option<&str>, absolute: bool) -> Result<Uri, Refusal> {
-        let query = outgoing_query(self.query, self.provider, added);
-        outgoing_uri(origin, self.path, query.as_deref().map(String::as_str), absolute)
+    /// The consumer's, without parameters that are the credential's, and with the credential's at its end.
+    fn query(&self, added: Option<&str>) -> Option<Zeroizing<String>> {
+        outgoing_query(self.query, self.provider, added)
     }
 }
 
@@ -442,20 +467,23 @@ impl Sending<'_> {
     }
 }
 
-/// The consumer's query without parameters that are the credential's, with the credential's at its end.
 fn outgoing_query(
     query: Option<&str>,
     provider: &Provider,
     added: Option<&str>,
 ) -> Option<Zeroizing<String>> {
+    let signed = |name: &str| provider.sign.as_ref().is_some_and(|signer| signer.owns_parameter(name));
     let own = |name: &str| {
-        provider
-            .attach
-            .iter()
-            .any(|part| matches!(part, AttachPart::Query { name: own, .. } if *own == decode_name(name)))
+        let name = decode_name(name);
+        signed(&name)
+            || provider
+                .attach
+                .iter()
+                .any(|part| matches!(part, AttachPart::Query { name: own, .. } if *own == name))
     };
-    let needs_change =
-        added.is_some() || provider.attach.iter().any(|part| matches!(part, AttachPart::Query { .. }));
+    let needs_change = added.is_some()
+        || provider.sign.is_some()
+        || provider.attach.iter().any(|part| matches!(part, AttachPart::Query { .. }));
     if !needs_change {
         return query.map(|query| Zeroizing::new(query.to_owned()));
     }
@@ -474,9 +502,14 @@ fn outgoing_query(
     (!kept.is_empty() || query.is_some_and(str::is_empty)).then_some(kept)
 }
 
-fn outgoing_uri(origin: &Origin, path: &str, query: Option<&str>, absolute: bool) -> Result<Uri, Refusal> {
+fn outgoing_uri(
+    origin: &Origin,
+    path: &str,
+    query: Option<&Zeroizing<String>>,
+    absolute: bool,
+) -> Result<Uri, Refusal> {
     let target = Zeroizing::new(match query {
-        Some(query) => format!("{path}?{query}"),
+        Some(query) => format!("{path}?{}", query.as_str()),
         None => path.to_owned(),
     });
     let malformed =

@@ -1,7 +1,7 @@
 //! Credentials on loan: held apart from the snapshot, bound to origins, with an end, wiped when replaced.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::dial::tls::{ClientIdentity, TlsInputError};
 use crate::echo::Needles;
 use crate::origin::Origin;
+use crate::sign::SigningKey;
 
 /// A credential's stay in the engine. No `Debug`: it is the one place where secrets are in clear.
 pub struct Lease {
@@ -21,6 +22,7 @@ pub struct Lease {
     /// For mutual TLS, from the fields `tls_certificate` and `tls_key`.
     pub identity: Option<ClientIdentity>,
     needles: Option<Needles>,
+    signing_key: OnceLock<Option<SigningKey>>,
     until: u64,
 }
 
@@ -37,11 +39,16 @@ impl Lease {
             _ => None,
         };
         let needles = Needles::new(fields.iter().map(|(name, value)| (&**name, value.as_slice())));
-        Ok(Self { version, serial, origins, fields, identity, needles, until })
+        Ok(Self { version, serial, origins, fields, identity, needles, signing_key: OnceLock::new(), until })
     }
 
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         self.fields.get(name).map(|value| value.as_slice())
+    }
+
+    /// The key that calls are signed with, read from its field once.
+    pub fn signing_key(&self, read: impl FnOnce() -> Option<SigningKey>) -> Option<&SigningKey> {
+        self.signing_key.get_or_init(read).as_ref()
     }
 
     /// By what its fields are found in an answer.

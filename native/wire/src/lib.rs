@@ -16,6 +16,7 @@ pub mod listen;
 pub mod record;
 pub mod respond;
 pub mod route;
+pub mod sign;
 
 pub mod body;
 pub mod call;

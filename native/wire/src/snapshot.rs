@@ -16,6 +16,7 @@ use crate::dial::tls::TlsPolicy;
 use crate::echo::EchoPolicy;
 use crate::origin::Origin;
 use crate::route::table::OperationTable;
+use crate::sign::Signer;
 
 /// The newest snapshot format this engine reads.
 pub const FORMAT: u32 = 1;
@@ -67,6 +68,7 @@ pub struct Provider {
     pub name: Arc<str>,
     pub origins: Vec<Option<Origin>>,
     pub attach: Vec<AttachPart>,
+    pub sign: Option<Signer>,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub operations: Vec<Operation>,
     pub table: OperationTable,
@@ -351,8 +353,8 @@ mod raw {
     use super::{
         AccessToken, Arc, AttachPart, Bounds, ClientIndex, Connection, Consumer, ConsumerIndex, Deadlines,
         Denial, Deserialize, EchoPolicy, Grant, Grants, HashMap, HeaderName, HeaderValue, IpNet, Method,
-        Mode, Operation, OperationSet, OperationTable, Origin, Provider, ProviderIndex, SnapshotError,
-        TlsPolicy,
+        Mode, Operation, OperationSet, OperationTable, Origin, Provider, ProviderIndex, Signer,
+        SnapshotError, TlsPolicy,
     };
     use std::borrow::Cow;
     use std::hash::{DefaultHasher, Hash, Hasher};
@@ -405,6 +407,8 @@ mod raw {
         hosts: Vec<String>,
         #[serde(default)]
         attach: Vec<AttachPart>,
+        #[serde(default)]
+        sign: Option<Signer>,
         #[serde(default)]
         headers: Vec<(String, String)>,
         #[serde(default, borrow)]
@@ -690,6 +694,7 @@ mod raw {
                 name: self.name.as_str().into(),
                 origins,
                 attach: self.attach,
+                sign: self.sign,
                 headers,
                 operations,
                 table,

@@ -7,11 +7,17 @@ from tidegate.catalog.schema import (
     BasicAuth,
     CookieAuth,
     HeaderAuth,
+    HmacAuth,
+    HttpSignatureAuth,
+    OAuth1Auth,
     OAuthAuth,
     QueryAuth,
+    SigV4Auth,
 )
+from tidegate.catalog.templates import read_template
 from tidegate.domain.attach import AttachBasic, AttachCookie, AttachHeader, AttachPart, AttachQuery
 from tidegate.domain.oauth import ACCESS_TOKEN, TokenGrant
+from tidegate.domain.sign import HmacTemplate, HttpSignature, OAuth1, Signer, SigV4
 
 _MS = 1_000
 _BY_NAME: dict[AuthName, tuple[AttachPart, ...]] = {
@@ -21,10 +27,21 @@ _BY_NAME: dict[AuthName, tuple[AttachPart, ...]] = {
 }
 
 
-def attach_parts(
-    form: AuthName | HeaderAuth | BasicAuth | QueryAuth | CookieAuth | OAuthAuth,
+def attach_parts(  # noqa: PLR0911 - one for each form
+    form: AuthName
+    | HeaderAuth
+    | BasicAuth
+    | QueryAuth
+    | CookieAuth
+    | OAuthAuth
+    | SigV4Auth
+    | HmacAuth
+    | HttpSignatureAuth
+    | OAuth1Auth,
 ) -> tuple[AttachPart, ...]:
-    """The parts of a call that one form fills; `none` fills nothing."""
+    """The parts of a call that one form fills; `none` and a signature fill nothing."""
+    if isinstance(form, SigV4Auth | HmacAuth | HttpSignatureAuth | OAuth1Auth):
+        return ()
     if isinstance(form, HeaderAuth):
         return (AttachHeader(form.header, form.field, form.prefix),)
     if isinstance(form, OAuthAuth):
@@ -59,4 +76,29 @@ def token_grant(form: object) -> TokenGrant | None:
         parameters=tuple(entry.parameters.items()),
         lifetime_s=entry.lifetime // _MS,
         reuse_s=entry.reuse // _MS,
+    )
+
+
+def signer(form: object) -> Signer | None:
+    """How a form has calls signed; None where it does not."""
+    if isinstance(form, SigV4Auth):
+        aws = form.sigv4
+        return SigV4(aws.service, aws.region, aws.payload, aws.session_token)
+    if isinstance(form, HttpSignatureAuth):
+        rfc = form.http_signature
+        return HttpSignature(tuple(rfc.components), rfc.algorithm, rfc.label)
+    if isinstance(form, OAuth1Auth):
+        return OAuth1(form.oauth1.signature, form.oauth1.realm)
+    if not isinstance(form, HmacAuth):
+        return None
+    entry = form.hmac
+    return HmacTemplate(
+        message=read_template(entry.message, signed=False),
+        headers=tuple((name, read_template(t, signed=True)) for name, t in entry.headers.items()),
+        query=tuple((name, read_template(t, signed=True)) for name, t in entry.query.items()),
+        key=entry.key,
+        key_encoding=entry.key_encoding,
+        hash=entry.hash,
+        output=entry.output,
+        timestamp=entry.timestamp,
     )

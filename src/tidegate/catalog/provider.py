@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
-from tidegate.catalog.auth import attach_parts, token_grant
+from tidegate.catalog.auth import attach_parts, signer, token_grant
 from tidegate.catalog.documents import Documents, documents_beside, read_bounded
 from tidegate.catalog.errors import ConfigError, ConfigErrors, did_you_mean, listed, shown
 from tidegate.catalog.fields import check_path, parse_call, variables_of
@@ -27,6 +27,7 @@ from tidegate.domain.attach import AttachBasic, AttachHeader, fields_of
 from tidegate.domain.declaration import Bounds, Deadlines, Provider, TlsPolicy, Variable
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
+from tidegate.domain.sign import Signer
 
 _PEM_BYTES_MAX = 1024**2
 
@@ -88,6 +89,7 @@ class _Builder:
             encoded_slash=entry.encoded_slash,
             echo=entry.echo,
             token_grant=self._token_grant(entry),
+            sign=self._signer(entry),
         )
         provider = replace(provider, variable_rules=self._rules(entry, provider.variables))
         self._check_fields(provider)
@@ -240,6 +242,14 @@ class _Builder:
                 return text
             self._wrong(path, "the file holds a private key", "keep certificates alone in it")
         return None
+
+    def _signer(self, entry: ProviderEntry) -> Signer | None:
+        signers = [made for form in entry.auth if (made := signer(form)) is not None]
+        if len(signers) > 1:
+            self._wrong(("auth",), "two signatures are declared", "a call is signed once")
+        if signers and any(token_grant(form) is not None for form in entry.auth):
+            self._wrong(("auth",), "a call with an issued token is not signed", "keep one of them")
+        return signers[0] if signers else None
 
     def _check_fields(self, provider: Provider) -> None:
         headers = [part.name.lower() for part in provider.attach if isinstance(part, AttachHeader)]

@@ -6,12 +6,14 @@ The models check one file's form and nothing that needs another entry: `resolve`
 
 from __future__ import annotations
 
+import re
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from pydantic.functional_validators import AfterValidator, model_validator
 
+from tidegate.catalog.errors import listed, shown
 from tidegate.catalog.fields import (
     Address,
     AddressRange,
@@ -35,6 +37,7 @@ from tidegate.catalog.fields import (
     check_fixed_headers,
     refuse,
 )
+from tidegate.catalog.templates import WrongTemplateError, read_template
 from tidegate.catalog.yaml_source import Path
 
 GIBIBYTE = 1024**3
@@ -172,6 +175,132 @@ class OAuthAuth(Entry):
     """Where it comes from, and where it goes."""
 
 
+class SigV4Entry(Entry):
+    """AWS Signature Version 4: which service and region calls are signed for."""
+
+    service: str = Field(pattern=r"^[a-z0-9-]{1,64}$")
+    """The service's name in signatures (`s3`, `execute-api`)."""
+    region: str = Field("", pattern=r"^([a-z0-9-]{1,64})?$")
+    """The region (`eu-central-1`); without it, what the host says (`email.eu-central-1.amazonaws.com`)."""
+    payload: Literal["hashed", "unsigned"] = "hashed"
+    """Sign the body, which is then held up to 8 MiB, or let it stream under TLS alone."""
+    session_token: bool = False
+    """The credential has a `session_token` too."""
+
+
+class SigV4Auth(Entry):
+    """Calls signed as AWS asks."""
+
+    sigv4: SigV4Entry
+    """What is signed for."""
+
+
+class HmacEntry(Entry):
+    """A signature of the provider's own making: the HMAC of a text."""
+
+    message: str = Field(min_length=1)
+    """The text, with placeholders: `{timestamp}{method}{target}{body}`."""
+    key: FieldName | None = None
+    """The field of the credential that is the key; without one, the text is hashed as it is."""
+    key_encoding: Literal["text", "hex", "base64"] = "text"
+    """How that field writes the key."""
+    hash: Literal["sha1", "sha256", "sha512"] = "sha256"
+    """The hash."""
+    output: Literal["hex", "base64", "base64url", "hex_base64"] = "hex"
+    """How the signature is written."""
+    headers: dict[HeaderName, str] = {}
+    """Header fields: `{X-Signature: "{signature}", X-Time: "{timestamp}"}`."""
+    query: dict[str, str] = {}
+    """Query parameters, of the same making."""
+    timestamp: Literal["unix", "unix_ms", "rfc3339", "http_date"] = "unix"
+    """How `{timestamp}` is written."""
+
+    @model_validator(mode="after")
+    def _shown(self) -> HmacEntry:
+        texts = [*self.headers.values(), *self.query.values()]
+        if not any("{signature}" in text or "{basic:" in text for text in texts):
+            refuse(
+                "the signature goes nowhere", 'write it in `headers`: `X-Signature: "{signature}"`'
+            )
+        for text, signed in [(self.message, False), *((text, True) for text in texts)]:
+            try:
+                read_template(text, signed=signed)
+            except WrongTemplateError as wrong:
+                refuse(str(wrong), wrong.hint)
+        if self.key is None and "{field:" not in self.message:
+            refuse("nothing secret is in the signature", "name the `key`")
+        return self
+
+
+class HmacAuth(Entry):
+    """Calls signed as the provider made up."""
+
+    hmac: HmacEntry
+    """What is signed, and where the signature goes."""
+
+
+_DERIVED = (
+    "@method",
+    "@authority",
+    "@scheme",
+    "@path",
+    "@query",
+    "@request-target",
+    "@target-uri",
+)
+
+
+def _check_component(text: str) -> str:
+    if text in _DERIVED or re.fullmatch(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}", text):
+        return text
+    return refuse(
+        f"{shown(text)} cannot be covered",
+        f"name a header field in small letters, or {listed(_DERIVED)}",
+    )
+
+
+class HttpSignatureEntry(Entry):
+    """HTTP Message Signatures (RFC 9421)."""
+
+    components: list[Annotated[str, AfterValidator(_check_component)]] = Field(min_length=1)
+    """What is covered: `@method`, `@authority`, `@path` …, and header fields in small letters."""
+    algorithm: Literal[
+        "hmac-sha256", "ed25519", "ecdsa-p256-sha256", "rsa-pss-sha512", "rsa-v1_5-sha256"
+    ]
+    """The algorithm, by its name in the RFC."""
+    label: str = Field("sig1", pattern=r"^[a-z*][a-z0-9_.*-]{0,63}$")
+    """The signature's label."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> HttpSignatureEntry:
+        if len(set(self.components)) < len(self.components):
+            refuse("a component is covered twice")
+        return self
+
+
+class HttpSignatureAuth(Entry):
+    """Calls signed by RFC 9421."""
+
+    http_signature: HttpSignatureEntry
+    """What is covered, and how."""
+
+
+class OAuth1Entry(Entry):
+    """OAuth 1.0, with a token that was given once."""
+
+    signature: Literal["HMAC-SHA1", "HMAC-SHA256"] = "HMAC-SHA256"
+    """The signature method."""
+    realm: str = Field("", pattern=r'^[^"\\\x00-\x1f\x7f]{0,200}$')
+    """What is said as `realm`, where the provider wants one."""
+
+
+class OAuth1Auth(Entry):
+    """Calls signed by OAuth 1.0."""
+
+    oauth1: OAuth1Entry
+    """How."""
+
+
 AuthName = Literal["bearer", "basic", "none"]
 _AUTH_FORMS = {
     "header": "HeaderAuth",
@@ -179,6 +308,10 @@ _AUTH_FORMS = {
     "query": "QueryAuth",
     "cookie": "CookieAuth",
     "oauth2": "OAuthAuth",
+    "sigv4": "SigV4Auth",
+    "hmac": "HmacAuth",
+    "http_signature": "HttpSignatureAuth",
+    "oauth1": "OAuth1Auth",
 }
 
 
@@ -196,13 +329,17 @@ AuthForm = Annotated[
     | Annotated[BasicAuth, Tag("BasicAuth")]
     | Annotated[QueryAuth, Tag("QueryAuth")]
     | Annotated[CookieAuth, Tag("CookieAuth")]
-    | Annotated[OAuthAuth, Tag("OAuthAuth")],
+    | Annotated[OAuthAuth, Tag("OAuthAuth")]
+    | Annotated[SigV4Auth, Tag("SigV4Auth")]
+    | Annotated[HmacAuth, Tag("HmacAuth")]
+    | Annotated[HttpSignatureAuth, Tag("HttpSignatureAuth")]
+    | Annotated[OAuth1Auth, Tag("OAuth1Auth")],
     Discriminator(
         _auth_form,
         custom_error_type="auth_form",
         custom_error_message=(
             "auth is `bearer`, `basic`, `none`, or a mapping with `header`, `basic`, `query`, "
-            "`cookie` or `oauth2`"
+            "`cookie`, `oauth2`, `sigv4`, `hmac`, `http_signature` or `oauth1`"
         ),
     ),
 ]

@@ -148,13 +148,17 @@ def _provider_as_json(provider: Provider) -> dict[str, object]:
         "preset": provider.preset,
         "origins": provider.origins,
         "variables": provider.variables,
-        "credential": [part.kind for part in provider.attach],
+        "credential": _kinds(provider),
         "operations": len(provider.operations),
     }
 
 
 def _scheme(provider: Provider) -> str:
-    return " + ".join(part.kind for part in provider.attach) or "none"
+    return " + ".join(_kinds(provider)) or "none"
+
+
+def _kinds(provider: Provider) -> list[str]:
+    return [part.kind for part in (*provider.attach, provider.sign) if part is not None]
 
 
 def _operations_of(name: str, path: Path) -> Sequence[Operation]:

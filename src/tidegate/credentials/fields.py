@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tidegate.catalog.errors import listed
 from tidegate.credentials.errors import CredentialRefused
+from tidegate.credentials.signing import keys_of, require_signing_key
 from tidegate.credentials.tokens import check_format
 from tidegate.domain.attach import AttachBasic, AttachCookie, AttachHeader, AttachPart, fields_of
 from tidegate.domain.declaration import Provider
@@ -42,14 +43,17 @@ def wanted_fields(provider: Provider) -> tuple[str, ...]:
     """Name the fields that a connection to this provider holds."""
     tls = (CERTIFICATE_FIELD, KEY_FIELD) if provider.tls.client_certificate else ()
     grant = provider.token_grant
-    return (*(fields_of(provider.attach) if grant is None else grant.fields), *tls)
+    signed = () if provider.sign is None else provider.sign.fields
+    used = (*fields_of(provider.attach), *signed) if grant is None else grant.fields
+    return (*dict.fromkeys(used), *tls)
 
 
 def scheme_of(provider: Provider) -> str:
     """Name how the credential is shown to the provider: `header`, `basic` or `query+mtls`."""
     if provider.token_grant is not None:
         return provider.token_grant.scheme
-    kinds = dict.fromkeys(part.kind for part in provider.attach)
+    parts = (*provider.attach, provider.sign)
+    kinds = dict.fromkeys(part.kind for part in parts if part is not None)
     return "+".join([*kinds, *(["mtls"] if provider.tls.client_certificate else [])]) or "none"
 
 
@@ -74,6 +78,9 @@ def require_fitting(provider: Provider, fields: Mapping[str, Secret]) -> None:
     for name, part in _places(provider):
         for wrong in _wrong_with(part, name, fields[name].reveal()):
             raise CredentialRefused(f"The field `{name}` {wrong}.")
+    if provider.sign is not None:
+        for name in keys_of(provider.sign):
+            require_signing_key(provider.sign, name, fields[name])
     if provider.tls.client_certificate:
         _require_key_pair(fields[CERTIFICATE_FIELD].reveal(), fields[KEY_FIELD].reveal())
 
@@ -85,6 +92,9 @@ def _places(provider: Provider) -> Iterator[tuple[str, AttachPart | None]]:
         return
     for part in provider.attach:
         yield from ((name, part) for name in fields_of((part,)))
+    if provider.sign is not None:
+        keys = keys_of(provider.sign)
+        yield from ((name, None) for name in provider.sign.fields if name not in keys)
 
 
 def _wrong_with(part: AttachPart | None, name: str, value: bytes) -> Iterator[str]:

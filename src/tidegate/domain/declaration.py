@@ -12,6 +12,7 @@ from typing import Literal
 from tidegate.domain.attach import AttachPart
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
+from tidegate.domain.sign import Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ class Provider:
     variable_rules: tuple[Variable, ...] = ()
     token_grant: TokenGrant | None = None
     """How access tokens are obtained, where `attach` wants one."""
+    sign: Signer | None = None
+    """How calls are signed, after all of `attach`."""
 
 
 @dataclass(frozen=True, slots=True)

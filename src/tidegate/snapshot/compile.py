@@ -18,6 +18,7 @@ from tidegate.catalog.patterns import OperationTable
 from tidegate.domain.attach import AttachPart, secret_fields
 from tidegate.domain.connection import AccessToken, Connection
 from tidegate.domain.declaration import Declaration, Denial, Grant, Provider
+from tidegate.domain.sign import HmacTemplate, Part, Signer, signing_secrets
 from tidegate.snapshot.binding import is_bound
 
 FORMAT: Final = 1
@@ -144,9 +145,27 @@ def _provider(provider: Provider) -> _Json:
         "deadlines": asdict(provider.deadlines),
         "bounds": asdict(provider.bounds),
         "encoded_slash": provider.encoded_slash,
-        "secret_fields": secret_fields(provider.attach),
+        "sign": _sign(provider.sign) if provider.sign else None,
+        "secret_fields": (
+            *secret_fields(provider.attach),
+            *(signing_secrets(provider.sign) if provider.sign else ()),
+        ),
         "echo": provider.echo,
     }
+
+
+def _sign(signer: Signer) -> _Json:
+    if not isinstance(signer, HmacTemplate):
+        return asdict(signer)
+    return asdict(signer) | {
+        "message": _text(signer.message),
+        "headers": [(name, _text(text)) for name, text in signer.headers],
+        "query": [(name, _text(text)) for name, text in signer.query],
+    }
+
+
+def _text(parts: Iterable[Part]) -> list[str | dict[str, str]]:
+    return [part if isinstance(part, str) else {part[0]: part[1]} for part in parts]
 
 
 def _attach(part: AttachPart) -> _Json:
