@@ -16,7 +16,7 @@ from tidegate.catalog.schema import (
 )
 from tidegate.catalog.templates import read_template
 from tidegate.domain.attach import AttachBasic, AttachCookie, AttachHeader, AttachPart, AttachQuery
-from tidegate.domain.oauth import ACCESS_TOKEN, TokenGrant
+from tidegate.domain.oauth import ACCESS_TOKEN, Assertion, TokenGrant
 from tidegate.domain.sign import HmacTemplate, HttpSignature, OAuth1, Signer, SigV4
 
 _MS = 1_000
@@ -68,14 +68,30 @@ def token_grant(form: object) -> TokenGrant | None:
     if not isinstance(form, OAuthAuth):
         return None
     entry = form.oauth2
+    assertion = entry.assertion
     return TokenGrant(
         grant=entry.grant,
-        token_url=entry.token_url,
+        token_url=entry.token_url or "",
         client_auth=entry.client_auth,
         scope=entry.scope_separator.join(entry.scopes),
         parameters=tuple(entry.parameters.items()),
         lifetime_s=entry.lifetime // _MS,
         reuse_s=entry.reuse // _MS,
+        issuer=entry.issuer or "",
+        authorize_url=entry.authorize_url or "",
+        par_url=entry.par_url or "",
+        device_url=entry.device_url or "",
+        revocation_url=entry.revocation_url or "",
+        iss=entry.iss,
+        authorize_parameters=tuple(entry.authorize_parameters.items()),
+        account=entry.account or "",
+        assertion=Assertion(
+            algorithm=assertion.algorithm,
+            audience=assertion.audience,
+            subject=assertion.subject,
+            key_id=assertion.key_id,
+            claims=tuple(assertion.claims.items()),
+        ),
     )
 
 

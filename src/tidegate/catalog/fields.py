@@ -173,6 +173,19 @@ def check_token_url(text: str) -> str:
     return f"{check_origin(f'{scheme}://{authority}')}/{path}"
 
 
+def check_issuer(text: str) -> str:
+    """Hold an issuer to `https://host[/path]`, as it is written (RFC 8414 §2): it is compared exactly."""
+    scheme, _, rest = text.partition("://")
+    authority, slash, path = rest.partition("/")
+    if scheme != "https" or not authority:
+        refuse("an issuer is `https://host` or `https://host/path`")
+    if not re.fullmatch(r"[!$&'()*+,;=:@/A-Za-z0-9._~-]*", path):
+        refuse("an issuer has no query or fragment, and no character outside RFC 3986's")
+    if variables_of(text) or check_origin(f"{scheme}://{authority}") != f"{scheme}://{authority}":
+        refuse("an issuer's host is in lower case, without the default port or `{variables}`")
+    return f"{scheme}://{authority}{slash}{path}"
+
+
 def _without_value(error: ValueError) -> str:
     return re.sub(r", not `.*`$", "", str(error), flags=re.DOTALL)
 
@@ -316,6 +329,7 @@ HeaderName = Annotated[str, AfterValidator(_check_header_name), _text(_TOKEN.pat
 Prefix = Annotated[str, AfterValidator(_check_prefix)]
 OriginText = Annotated[str, AfterValidator(check_origin), _text(r"https?://[^/?#@]+")]
 TokenUrl = Annotated[str, AfterValidator(check_token_url), _text(r"https://[^/?#@]+/[^?#]*")]
+IssuerUrl = Annotated[str, AfterValidator(check_issuer), _text(r"https://[^?#@]+")]
 Host = Annotated[str, AfterValidator(_check_host)]
 Address = Annotated[str, AfterValidator(_check_address)]
 Bind = Annotated[str, AfterValidator(_check_bind), _text(r".+:[0-9]{1,5}")]

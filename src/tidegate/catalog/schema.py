@@ -25,6 +25,7 @@ from tidegate.catalog.fields import (
     FieldName,
     HeaderName,
     Host,
+    IssuerUrl,
     Name,
     NumberAsText,
     OriginText,
@@ -136,21 +137,95 @@ class CookieAuth(Entry):
     """The field of the connection's credential that goes there."""
 
 
+class AssertionEntry(Entry):
+    """What the JWTs say that Tidegate signs with the connection's key (RFC 7523)."""
+
+    algorithm: Literal["RS256", "PS256", "ES256"] = "RS256"
+    """How they are signed."""
+    audience: str = ""
+    """For whom they are; the issuer, or else the token endpoint, where absent."""
+    subject: bool = False
+    """The credential has a field `subject`: for whom tokens are asked, if not the client itself."""
+    key_id: bool = False
+    """The credential has a field `key_id`, by which the provider knows the key."""
+    claims: dict[str, str] = {}
+    """What else they say (`scope`)."""
+
+    @model_validator(mode="after")
+    def _no_second_claim(self) -> AssertionEntry:
+        for name in sorted({"iss", "sub", "aud", "exp", "iat", "nbf", "jti"} & self.claims.keys()):
+            refuse(f"`{name}` is not for `claims`: Tidegate says it")
+        return self
+
+
+_SENT_BY_US = frozenset(
+    {
+        "assertion",
+        "client_assertion",
+        "client_assertion_type",
+        "client_id",
+        "client_secret",
+        "code",
+        "code_challenge",
+        "code_challenge_method",
+        "code_verifier",
+        "device_code",
+        "grant_type",
+        "nonce",
+        "redirect_uri",
+        "refresh_token",
+        "request_uri",
+        "response_mode",
+        "response_type",
+        "scope",
+        "state",
+        "subject_token",
+    }
+)
+_ACCOUNT = r"(id_token|token)(\.[A-Za-z0-9_-]{1,64}){1,4}"
+
+
 class TokenGrantEntry(Entry):
     """How access tokens are obtained, and refreshed before they expire."""
 
-    grant: Literal["client_credentials", "refresh_token"]
-    """What tokens come from: the client's own credentials, or a consent that was given once."""
-    token_url: TokenUrl
+    grant: Literal[
+        "client_credentials",
+        "refresh_token",
+        "authorization_code",
+        "device_code",
+        "jwt_bearer",
+        "token_exchange",
+    ]
+    """What tokens come from: the client's own credentials, or a person's consent."""
+    token_url: TokenUrl | None = None
     """The provider's token endpoint, `https://host/path`."""
-    client_auth: Literal["basic", "post", "none"] = "basic"
-    """How the client shows its secret there: HTTP Basic, in the body, or not at all."""
+    issuer: IssuerUrl | None = None
+    """The provider's issuer: endpoints that are not named here are read from its metadata."""
+    authorize_url: TokenUrl | None = None
+    """Where a person is asked for consent (`authorization_code`)."""
+    par_url: TokenUrl | None = None
+    """Where the question is handed in beforehand, instead of in the person's address bar."""
+    device_url: TokenUrl | None = None
+    """Where a code for another device is had (`device_code`)."""
+    revocation_url: TokenUrl | None = None
+    """Where `tidegate disconnect` ends the consent."""
+    iss: bool = False
+    """The provider names its issuer when it sends a person back (RFC 9207): then it must."""
+    client_auth: Literal["basic", "post", "none", "private_key_jwt"] = "basic"
+    """How the client shows who it is: a secret by HTTP Basic or in the body, a signed JWT, or not."""
+    assertion: AssertionEntry = AssertionEntry()
+    """What signed JWTs say (`jwt_bearer`, `private_key_jwt`)."""
     scopes: list[str] = []
     """What is asked for."""
     scope_separator: str = " "
     """What stands between two scopes; a space by the standard."""
     parameters: dict[str, str] = {}
-    """What else is sent along (`audience`)."""
+    """What else is sent along to the token endpoint (`audience`)."""
+    authorize_parameters: dict[str, str] = {}
+    """What else is sent along when a person is asked (`access_type`)."""
+    account: Annotated[str, Field(pattern=f"^{_ACCOUNT}$")] | None = None
+    """What tells the provider's accounts apart: a claim of the ID token (`id_token.sub`) or a part of
+    the token's answer (`token.team.id`). A later consent must be for the same."""
     lifetime: Duration = 3_600_000
     """How long a token lives where the provider does not say."""
     reuse: Duration = 0
@@ -162,9 +237,23 @@ class TokenGrantEntry(Entry):
 
     @model_validator(mode="after")
     def _no_second_grant(self) -> TokenGrantEntry:
-        fixed = {"grant_type", "client_id", "client_secret", "refresh_token", "scope"}
-        for name in sorted(fixed & self.parameters.keys()):
-            refuse(f"`{name}` is not for `parameters`: Tidegate sends it")
+        for key in ("parameters", "authorize_parameters"):
+            for name in sorted(_SENT_BY_US & getattr(self, key).keys()):
+                refuse(f"`{name}` is not for `{key}`: Tidegate sends it")
+        return self
+
+    @model_validator(mode="after")
+    def _endpoints(self) -> TokenGrantEntry:
+        if self.issuer is None:
+            wanted = {"authorization_code": "authorize_url", "device_code": "device_url"}
+            needed = ["token_url", *([wanted[self.grant]] if self.grant in wanted else [])]
+            for name in needed:
+                if getattr(self, name) is None:
+                    refuse(f"`{self.grant}` needs `{name}`", "or an `issuer` whose metadata has it")
+            if self.iss:
+                refuse("`iss` needs an `issuer` to compare with", "name the provider's `issuer`")
+        if self.client_auth == "none" and self.grant == "client_credentials":
+            refuse("with `client_auth: none` there are no client credentials")
         return self
 
 

@@ -19,10 +19,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tidegate.catalog.errors import listed
 from tidegate.credentials.errors import CredentialRefused
+from tidegate.credentials.jwt import require_key
 from tidegate.credentials.signing import keys_of, require_signing_key
 from tidegate.credentials.tokens import check_format
 from tidegate.domain.attach import AttachBasic, AttachCookie, AttachHeader, AttachPart, fields_of
 from tidegate.domain.declaration import Provider
+from tidegate.domain.oauth import PRIVATE_KEY, TokenGrant
 from tidegate.domain.secret import Secret
 
 CERTIFICATE_FIELD: Final = "tls_certificate"
@@ -75,14 +77,41 @@ def require_fitting(provider: Provider, fields: Mapping[str, Secret]) -> None:
             f"Provider `{provider.name}` has no use for {len(fields) - len(wanted)} of the fields; "
             f"it needs {listed(wanted) or 'none'}."
         )
-    for name, part in _places(provider):
-        for wrong in _wrong_with(part, name, fields[name].reveal()):
-            raise CredentialRefused(f"The field `{name}` {wrong}.")
+    require_sound(provider, fields)
     if provider.sign is not None:
         for name in keys_of(provider.sign):
             require_signing_key(provider.sign, name, fields[name])
     if provider.tls.client_certificate:
         _require_key_pair(fields[CERTIFICATE_FIELD].reveal(), fields[KEY_FIELD].reveal())
+
+
+def require_entered(provider: Provider, grant: TokenGrant, fields: Mapping[str, Secret]) -> None:
+    """Refuse what is entered before a person is asked for consent, where it cannot be used.
+
+    Raises:
+        CredentialRefused: with the first thing that is wrong.
+    """
+    if set(fields) != set(grant.entered):
+        raise CredentialRefused(
+            f"Provider `{provider.name}` needs the fields {listed(grant.entered)}, and no others."
+        )
+    require_sound(provider, fields)
+
+
+def require_sound(provider: Provider, fields: Mapping[str, Secret]) -> None:
+    """Refuse a field that cannot stand where it belongs.
+
+    Raises:
+        CredentialRefused: with the first thing that is wrong.
+    """
+    for name, part in _places(provider):
+        if name not in fields:
+            continue
+        if name == PRIVATE_KEY and provider.token_grant is not None:
+            require_key(provider.token_grant.assertion.algorithm, fields[name])
+            continue
+        for wrong in _wrong_with(part, name, fields[name].reveal()):
+            raise CredentialRefused(f"The field `{name}` {wrong}.")
 
 
 def _places(provider: Provider) -> Iterator[tuple[str, AttachPart | None]]:

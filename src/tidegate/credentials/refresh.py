@@ -15,13 +15,13 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
+from tidegate.credentials.asking import Ask, post
 from tidegate.credentials.token_endpoint import (
-    ANSWER_BYTES_MAX,
     TokenAnswer,
     TokenRefusedError,
     Trouble,
@@ -30,13 +30,12 @@ from tidegate.credentials.token_endpoint import (
 )
 from tidegate.domain.connection import Connection
 from tidegate.domain.declaration import Provider
-from tidegate.domain.oauth import ACCESS_TOKEN, REFRESH_TOKEN, TokenGrant
+from tidegate.domain.oauth import ACCESS_TOKEN, REFRESH_TOKEN, TokenGrant, bound_grant
 from tidegate.domain.secret import Secret
-from tidegate.engine import Fetched, FetchError, FetchOptions
+from tidegate.engine import FetchError
 from tidegate.store import IssuedToken, Store
 from tidegate.vault import Vault
 
-ASK_MS: Final = 20_000
 TURN: Final = timedelta(seconds=60)
 """How long a turn lasts; three times what asking may take, so that no live holder loses it."""
 
@@ -49,27 +48,15 @@ _JITTER: Final = 0.1
 _BACKOFF_FIRST_S: Final = 2.0
 _BACKOFF_MAX_S: Final = 300.0
 _LOOK_EVERY_S: Final = 0.05
+NO_REFRESH_TOKEN: Final = "no_refresh_token"  # noqa: S105 - a word
+"""The provider gave an access token alone: it serves until it expires, and then a person is asked."""
+
 _NOT_SENT: Final = frozenset(
     {"connection_refused", "network_unreachable", "connect_timeout", "name_not_found"}
 )
 """Reasons of `provider_unreachable` and the like that come before a byte of the request."""
 
 _NEVER_SENT: Final = frozenset({"destination_prohibited", "tls_failed"})
-
-
-class Ask(Protocol):
-    """What of the engine asking needs."""
-
-    def fetch(
-        self,
-        method: str,
-        url: str,
-        headers: Sequence[tuple[str, str]] = (),
-        body: bytes = b"",
-        options: FetchOptions | None = None,
-    ) -> Fetched:
-        """Call out on Tidegate's own behalf."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +130,8 @@ class Refresher:
             StoreError: the store is away; nothing was asked.
             VaultRefused: what is sealed for the connection does not open.
         """
-        grant = provider.token_grant
+        declared = provider.token_grant
+        grant = None if declared is None else bound_grant(declared, connection.scheme)
         if grant is None:
             raise ValueError(f"provider `{provider.name}` issues no tokens")
         # One of this process looks and asks at a time; the others find what it got.
@@ -199,7 +187,7 @@ class Refresher:
             refused = TokenRefusedError(Trouble.AWAY, error.problem.code)
             return self._give_up(connection, before, fence, refused, answered=_was_not_sent(error))
         now = self._clock()
-        sealed = self._vault.seal_issued(connection, serial + 1, _issued_fields(answer, fields))
+        sealed = self._vault.seal_issued(connection, serial + 1, issued_fields(answer, fields))
         expires_at = now + timedelta(seconds=answer.lifetime_s)
         self._store.issued.keep(connection.id, fence, sealed, issued_at=now, expires_at=expires_at)
         return Renewed(self._store.issued.get(connection.id), asked=True)
@@ -207,16 +195,12 @@ class Refresher:
     def _answer(
         self, provider: Provider, grant: TokenGrant, fields: Mapping[str, Secret]
     ) -> TokenAnswer:
-        request = token_request(grant, fields)
-        options = FetchOptions(
-            timeout_ms=ASK_MS,
-            max_bytes=ANSWER_BYTES_MAX,
-            allow_private=provider.allow_private,
-            ca_pem=provider.tls.ca_pem,
-        )
-        fetched = self._engine.fetch(
-            "POST", grant.token_url, request.headers, request.body.reveal(), options
-        )
+        if not set(grant.entered) <= fields.keys():
+            raise TokenRefusedError(Trouble.OUR_FAULT, "credential_incomplete")
+        if grant.refreshes and REFRESH_TOKEN not in fields:
+            raise TokenRefusedError(Trouble.CONSENT_GONE, NO_REFRESH_TOKEN)
+        now = self._clock().timestamp()
+        fetched = post(self._engine, provider, grant.token_url, token_request(grant, fields, now))
         return read_answer(grant, fetched.status, fetched.headers, fetched.body)
 
     def _give_up(
@@ -230,8 +214,13 @@ class Refresher:
     ) -> Renewed:
         failures = before.failures if before else 0
         pause_s = min(_BACKOFF_FIRST_S * 2 ** min(failures, 16), _BACKOFF_MAX_S)
-        retry_at = self._clock() + timedelta(seconds=max(pause_s, refused.retry_after_s or 0))
+        now = self._clock()
+        retry_at = now + timedelta(seconds=max(pause_s, refused.retry_after_s or 0))
         ended = refused.trouble is Trouble.CONSENT_GONE
+        if refused.word == NO_REFRESH_TOKEN and before is not None:
+            # There is nothing to ask with, and what there is serves on.
+            ended = not is_usable(before, connection, now)
+            retry_at = before.expires_at or retry_at
         self._store.issued.give_up(
             connection.id,
             fence,
@@ -257,7 +246,8 @@ def is_due(token: IssuedToken, now: datetime, refused: int | None = None) -> boo
     return token.sealed is None or token.serial == refused or due_at(token) <= now
 
 
-def _issued_fields(answer: TokenAnswer, fields: Mapping[str, Secret]) -> dict[str, Secret]:
+def issued_fields(answer: TokenAnswer, fields: Mapping[str, Secret]) -> dict[str, Secret]:
+    """Name what is sealed of an answer: the tokens, the refresh token that was used where none is new."""
     issued = {ACCESS_TOKEN: answer.access_token}
     refresh = answer.refresh_token or fields.get(REFRESH_TOKEN)
     return issued if refresh is None else issued | {REFRESH_TOKEN: refresh}

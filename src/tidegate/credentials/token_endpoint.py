@@ -1,4 +1,4 @@
-"""Ask a token endpoint, and judge what it says (RFC 6749 §4.4, §5, §6).
+"""Ask a token endpoint, and judge what it says (RFC 6749 §4 to §6).
 
 Pure: a request goes out as values and an answer comes in as values, so that who sends it, and when,
 is somebody else's. What an endpoint says of a failure is one word of a known form, or `unreadable`:
@@ -10,13 +10,15 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 from urllib.parse import quote_plus, urlencode
 
-from tidegate.domain.oauth import REFRESH_TOKEN, TokenGrant
+from tidegate.credentials.jwt import client_assertion
+from tidegate.domain.oauth import REFRESH_TOKEN, SUBJECT_TOKEN, TokenGrant
 from tidegate.domain.secret import Secret
 
 ANSWER_BYTES_MAX: Final = 64 * 1024
@@ -26,6 +28,7 @@ LIFETIME_MAX_S: Final = 366 * 24 * 3_600
 _TOKEN_BYTES_MAX: Final = 16 * 1024
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")  # RFC 6749 §A.12: VSCHAR, and no space
 _WORD: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]{0,63}")
+_KINDS: Final = frozenset({"bearer", "bot", "user", "oauth"})
 _OK: Final = 200
 _TOO_MANY: Final = 429
 _SERVER_ERROR: Final = 500
@@ -54,7 +57,7 @@ class TokenRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A POST to the token endpoint. Headers and body hold secrets."""
+    """A POST to an endpoint of the provider's. Headers and body hold secrets."""
 
     headers: tuple[tuple[str, str], ...]
     body: Secret
@@ -83,27 +86,100 @@ _AWAY: Final = frozenset(
 )
 
 
-def token_request(grant: TokenGrant, fields: Mapping[str, Secret]) -> TokenRequest:
+_JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name
+_DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
+_CLIENT_ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+def token_request(
+    grant: TokenGrant, fields: Mapping[str, Secret], now: float | None = None
+) -> TokenRequest:
     """Make the request for the next token; `fields` are the grant's, the newest of each."""
-    form = {"grant_type": grant.grant, **dict(grant.parameters)}
-    if grant.grant == "refresh_token":
-        form[REFRESH_TOKEN] = _text(fields[REFRESH_TOKEN])
-    if grant.scope:
+    form = dict(grant.parameters)
+    match grant.grant:
+        case "client_credentials":
+            form["grant_type"] = "client_credentials"
+        case "jwt_bearer":
+            subject = _text(fields.get("subject", fields["client_id"]))
+            at = int(time.time() if now is None else now)
+            form["grant_type"] = _JWT_BEARER
+            form["assertion"] = client_assertion(grant, grant.token_url, subject, fields, at)
+        case "token_exchange":
+            kind = "urn:ietf:params:oauth:token-type:access_token"
+            form = {"grant_type": _TOKEN_EXCHANGE, "subject_token_type": kind} | form
+            form[SUBJECT_TOKEN] = _text(fields[SUBJECT_TOKEN])
+        case _:
+            form["grant_type"] = REFRESH_TOKEN
+            form[REFRESH_TOKEN] = _text(fields[REFRESH_TOKEN])
+    # A consent may have been given for less than was asked: then §6 wants no more asked for.
+    if grant.scope and not grant.asks_a_person:
         form["scope"] = grant.scope
+    return client_request(grant, grant.token_url, form, fields, now)
+
+
+def code_request(
+    grant: TokenGrant,
+    fields: Mapping[str, Secret],
+    code: Secret,
+    verifier: Secret,
+    redirect_uri: str,
+) -> TokenRequest:
+    """Make the request that turns an authorization code into tokens (§4.1.3, RFC 7636 §4.5)."""
+    form = dict(grant.parameters) | {
+        "grant_type": "authorization_code",
+        "code": _text(code),
+        "code_verifier": _text(verifier),
+        "redirect_uri": redirect_uri,
+    }
+    return client_request(grant, grant.token_url, form, fields)
+
+
+def device_request(
+    grant: TokenGrant, fields: Mapping[str, Secret], device_code: Secret
+) -> TokenRequest:
+    """Make the request that asks whether a person has consented by now (RFC 8628 §3.4)."""
+    form = dict(grant.parameters)
+    form |= {"grant_type": _DEVICE_CODE, "device_code": _text(device_code)}
+    return client_request(grant, grant.token_url, form, fields)
+
+
+def client_request(
+    grant: TokenGrant,
+    url: str,
+    form: Mapping[str, str],
+    fields: Mapping[str, Secret],
+    now: float | None = None,
+) -> TokenRequest:
+    """Make a request of the client to an endpoint of the provider, and say who it is (§2.3)."""
+    filled = dict(form)
     headers = [
         ("content-type", "application/x-www-form-urlencoded"),
         ("accept", "application/json"),
     ]
-    if grant.client_auth == "basic":
+    client_auth = grant.client_auth
+    if grant.grant == "jwt_bearer" and client_auth != "private_key_jwt":
+        client_auth = "none"  # The assertion says who it is (RFC 7523 §2.1).
+    if client_auth == "basic":
         # §2.3.1: both halves are form-encoded before they are joined.
         halves = (quote_plus(_text(fields[name])) for name in ("client_id", "client_secret"))
         joined = base64.b64encode(":".join(halves).encode()).decode()
         headers.append(("authorization", f"Basic {joined}"))
     else:
-        form["client_id"] = _text(fields["client_id"])
-    if grant.client_auth == "post":
-        form["client_secret"] = _text(fields["client_secret"])
-    return TokenRequest(tuple(headers), Secret(urlencode(form)))
+        filled["client_id"] = _text(fields["client_id"])
+    if client_auth == "post":
+        filled["client_secret"] = _text(fields["client_secret"])
+    if client_auth == "private_key_jwt":
+        at = int(time.time() if now is None else now)
+        filled["client_assertion_type"] = _CLIENT_ASSERTION
+        filled["client_assertion"] = client_assertion(
+            replace(grant, assertion=replace(grant.assertion, claims=())),
+            url,
+            filled["client_id"],
+            fields,
+            at,
+        )
+    return TokenRequest(tuple(headers), Secret(urlencode(filled)))
 
 
 def read_answer(
@@ -114,13 +190,13 @@ def read_answer(
     Raises:
         TokenRefusedError: it is not a token that can be used.
     """
-    found = _object(body)
+    found = answer_object(body)
     word = _word(found.get("error"))
     # Some say `200` and the failure in the body, so a token is looked for only where none is told.
     if status != _OK or word is not None or "access_token" not in found:
-        raise _refusal(status, word, headers)
+        raise refusal(status, word, headers)
     kind = found.get("token_type", "bearer")
-    if not isinstance(kind, str) or kind.lower() not in {"bearer", "bot", "user", "oauth"}:
+    if not isinstance(kind, str) or kind.lower() not in _KINDS:
         raise TokenRefusedError(Trouble.OUR_FAULT, "unknown_token_type")
     refresh = found.get(REFRESH_TOKEN)
     return TokenAnswer(
@@ -130,9 +206,17 @@ def read_answer(
     )
 
 
-def _refusal(
+def refusal_in(
+    status: int, headers: Sequence[tuple[str, str]], found: Mapping[str, object]
+) -> TokenRefusedError:
+    """Read why an endpoint refused."""
+    return refusal(status, _word(found.get("error")), headers)
+
+
+def refusal(
     status: int, word: str | None, headers: Sequence[tuple[str, str]]
 ) -> TokenRefusedError:
+    """Judge a refusal by its status and its word."""
     if status == _TOO_MANY or status >= _SERVER_ERROR or word in _AWAY:
         return TokenRefusedError(Trouble.AWAY, word or f"status_{status}", _retry_after(headers))
     if word in _CONSENT_GONE:
@@ -140,7 +224,8 @@ def _refusal(
     return TokenRefusedError(Trouble.OUR_FAULT, word or f"unreadable_answer_{status}")
 
 
-def _object(body: bytes) -> dict[str, object]:
+def answer_object(body: bytes) -> dict[str, object]:
+    """Read the JSON object that an endpoint answered; anything else is an empty one."""
     if len(body) > ANSWER_BYTES_MAX:
         return {}
     try:

@@ -2,39 +2,132 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 ACCESS_TOKEN: Final = "access_token"  # noqa: S105 - a field's name
 REFRESH_TOKEN: Final = "refresh_token"  # noqa: S105 - a field's name
+ACCOUNT: Final = "account"
+"""The field that tells whose account a consent was given for."""
+PRIVATE_KEY: Final = "private_key"
+SUBJECT_TOKEN: Final = "subject_token"  # noqa: S105 - a field's name
+
+GrantName = Literal[
+    "client_credentials",
+    "refresh_token",
+    "authorization_code",
+    "device_code",
+    "jwt_bearer",
+    "token_exchange",
+]
+ClientAuth = Literal["basic", "post", "none", "private_key_jwt"]
+Algorithm = Literal["RS256", "PS256", "ES256"]
+_OAUTH: Final = "oauth2"
+_IN_SCHEME: Final = ("issuer", "authorize_url", "par_url", "device_url", "revocation_url")
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """What the JWTs that Tidegate signs say (RFC 7523 §3). `audience` empty: the issuer or endpoint.
+
+    `subject`: the credential has a field `subject`, for whom tokens are asked; else the client itself.
+    `key_id`: it has a field `key_id`, which names the key to the provider.
+    """
+
+    algorithm: Algorithm = "RS256"
+    audience: str = ""
+    subject: bool = False
+    key_id: bool = False
+    claims: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TokenGrant:
     """The grant that a connection's access tokens come from.
 
-    `client_credentials` (§4.4) needs nobody's consent; `refresh_token` (§6) lives on a consent that
-    was given once. `parameters` are sent along (`audience`, `resource`). `lifetime_s` is how long a
-    token lives where the provider does not say. `reuse_s` is for how long the provider takes a
-    refresh token again that it has replaced already.
+    `client_credentials` (§4.4), `jwt_bearer` (RFC 7523) and `token_exchange` (RFC 8693) need nobody's
+    consent; `refresh_token` (§6) lives on a consent that was given once; `authorization_code` (§4.1)
+    and `device_code` (RFC 8628) ask a person for it. `parameters` are sent along to the token endpoint,
+    `authorize_parameters` with the question for consent. `lifetime_s` is how long a token lives where
+    the provider does not say. `reuse_s` is for how long the provider takes a refresh token again that
+    it has replaced already. `account` names what tells accounts apart: `id_token.sub`, `token.team.id`.
+
+    With `issuer`, endpoints that are not declared are found in its metadata (RFC 8414) when somebody
+    connects, and kept in the connection's scheme. `iss`: it names itself in its answers (RFC 9207).
     """
 
-    grant: Literal["client_credentials", "refresh_token"]
-    token_url: str
-    client_auth: Literal["basic", "post", "none"] = "basic"
+    grant: GrantName
+    token_url: str = ""
+    client_auth: ClientAuth = "basic"
     scope: str = ""
     parameters: tuple[tuple[str, str], ...] = ()
     lifetime_s: int = 3_600
     reuse_s: int = 0
+    issuer: str = ""
+    authorize_url: str = ""
+    par_url: str = ""
+    device_url: str = ""
+    revocation_url: str = ""
+    iss: bool = False
+    authorize_parameters: tuple[tuple[str, str], ...] = ()
+    account: str = ""
+    assertion: Assertion = Assertion()
 
     @property
     def scheme(self) -> str:
-        """Name the scheme with the place that its secrets go to: a credential is bound to both."""
-        return f"oauth2 {self.token_url}"
+        """Name the scheme with the places that its secrets go to: a credential is bound to them.
+
+        What comes after the token endpoint is `name=value`; a connection may know fewer of them.
+        """
+        named = (f"{name}={getattr(self, name)}" for name in _IN_SCHEME if getattr(self, name))
+        return " ".join([_OAUTH, self.token_url, *named, *(["iss=1"] if self.iss else [])])
+
+    @property
+    def asks_a_person(self) -> bool:
+        """Whether somebody with the account must consent before there is a token."""
+        return self.grant in {"authorization_code", "device_code"}
+
+    @property
+    def refreshes(self) -> bool:
+        """Whether the next token is had for a refresh token."""
+        return self.grant in {"refresh_token", "authorization_code", "device_code"}
+
+    @property
+    def entered(self) -> tuple[str, ...]:
+        """Name the fields that whoever connects enters; the rest comes with the consent."""
+        return self._fields if self.asks_a_person else self.fields
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Name the fields of a credential that tokens are obtained with."""
-        secret = () if self.client_auth == "none" else ("client_secret",)
-        refresh = (REFRESH_TOKEN,) if self.grant == "refresh_token" else ()
-        return ("client_id", *secret, *refresh)
+        return (*self._fields, *([REFRESH_TOKEN] if self.refreshes else []))
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        names = ["client_id"]
+        if self.client_auth in {"basic", "post"} and self.grant != "jwt_bearer":
+            names.append("client_secret")
+        if self.client_auth == "private_key_jwt" or self.grant == "jwt_bearer":
+            names += [PRIVATE_KEY, *(["key_id"] if self.assertion.key_id else [])]
+        if self.grant == "jwt_bearer" and self.assertion.subject:
+            names.append("subject")
+        if self.grant == "token_exchange":
+            names.append(SUBJECT_TOKEN)
+        return tuple(names)
+
+
+def bound_grant(grant: TokenGrant, scheme: str) -> TokenGrant | None:
+    """Read the grant with the endpoints that a connection's credential is bound to.
+
+    None: it is bound to others than are declared now, so that nothing of it may be sent anywhere.
+    """
+    kind, _, rest = scheme.partition(" ")
+    token_url, *named = rest.split(" ")
+    known = dict(pair.split("=", 1) for pair in named if "=" in pair)
+    if kind != _OAUTH or (grant.token_url or token_url) != token_url:
+        return None
+    if not grant.token_url and grant.issuer != known.get("issuer"):
+        return None
+    # What is declared since then gets no secret before somebody enters it anew.
+    found = {name: known.get(name, "") for name in _IN_SCHEME}
+    return replace(grant, token_url=token_url, iss="iss" in known, **found)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from tidegate.catalog.origins import fill_origins
 from tidegate.domain.connection import Connection
 from tidegate.domain.declaration import Provider
+from tidegate.domain.oauth import bound_grant
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
@@ -41,7 +42,7 @@ def _is_of_one_scheme(provider: Provider, connection: Connection) -> bool:
     grant = provider.token_grant
     if grant is None:
         return not connection.scheme.startswith("oauth2 ")
-    return connection.scheme == grant.scheme
+    return bound_grant(grant, connection.scheme) is not None
 
 
 @lru_cache(maxsize=1024)
