@@ -6,16 +6,22 @@ refused with a sentence that says why, and never what it was.
 
 from __future__ import annotations
 
+from tidegate.credentials.authorization import ConsentRefused, Why
 from tidegate.credentials.connections import Connections
+from tidegate.credentials.consent import Asked, Consents, Shown
 from tidegate.credentials.errors import CredentialRefused
 from tidegate.credentials.keeper import Keeper
 from tidegate.credentials.leases import Leases, LeaseTaker, Renewal
 from tidegate.credentials.refresh import Refresher, Renewed
+from tidegate.credentials.revoke import Revoked
 from tidegate.credentials.tokens import AccessTokens, check_format
 
 __all__ = [
     "AccessTokens",
+    "Asked",
     "Connections",
+    "ConsentRefused",
+    "Consents",
     "CredentialRefused",
     "Keeper",
     "LeaseTaker",
@@ -23,5 +29,8 @@ __all__ = [
     "Refresher",
     "Renewal",
     "Renewed",
+    "Revoked",
+    "Shown",
+    "Why",
     "check_format",
 ]

@@ -11,21 +11,26 @@ from datetime import UTC, datetime
 from tidegate.catalog.errors import listed, shown
 from tidegate.catalog.fields import NAME_PATTERN
 from tidegate.catalog.origins import fill_origins
+from tidegate.credentials.asking import Ask
+from tidegate.credentials.discovery import with_endpoints
 from tidegate.credentials.errors import CredentialRefused, require_known
 from tidegate.credentials.fields import require_fitting, scheme_of, wanted_fields
+from tidegate.credentials.revoke import Revoked, revoke
 from tidegate.domain.connection import Connection
 from tidegate.domain.declaration import Declaration, Provider
+from tidegate.domain.oauth import TokenGrant, bound_grant
 from tidegate.domain.secret import Secret
 from tidegate.store import Store
-from tidegate.vault import Vault
+from tidegate.vault import Vault, VaultError
 
 
 class Connections:
-    """The connections of one store."""
+    """The connections of one store. The engine is for what must be asked of a provider."""
 
-    def __init__(self, store: Store, vault: Vault) -> None:
+    def __init__(self, store: Store, vault: Vault, engine: Ask | None = None) -> None:
         self._store = store
         self._vault = vault
+        self._engine = engine
 
     def fields(self, declaration: Declaration, provider: str) -> tuple[str, ...]:
         """Name the fields of a credential for this provider.
@@ -34,6 +39,14 @@ class Connections:
             CredentialRefused: the provider is not declared.
         """
         return wanted_fields(_declared(declaration, provider))
+
+    def grant(self, declaration: Declaration, provider: str) -> TokenGrant | None:
+        """Say how the provider's tokens are obtained, if it issues any.
+
+        Raises:
+            CredentialRefused: the provider is not declared.
+        """
+        return _declared(declaration, provider).token_grant
 
     def connect(  # noqa: PLR0917 - the order is that of the sentence "connect P for C as N"
         self,
@@ -52,11 +65,43 @@ class Connections:
             CredentialRefused: something does not fit what is declared.
             StoreConflict: somebody else changed the same connection at the same time.
         """
+        connection, declared = self.draft(
+            declaration, provider, client, name, variables, now or datetime.now(UTC)
+        )
+        grant = declared.token_grant
+        if grant is not None and grant.asks_a_person and set(fields) == set(grant.entered):
+            raise CredentialRefused(
+                f"Provider `{provider}` gives tokens for a person's consent; have it given by "
+                "`tidegate connect`, or enter a `refresh_token` too."
+            )
+        if grant is not None and not grant.token_url:
+            if self._engine is None:
+                raise CredentialRefused(
+                    f"Provider `{provider}` is declared by its `issuer`; use `tidegate connect`."
+                )
+            complete = with_endpoints(self._engine, declared, grant)
+            connection = replace(connection, scheme=complete.scheme)
+        require_fitting(declared, fields)
+        self._vault.seal(connection, fields)
+        return connection
+
+    def draft(  # noqa: PLR0917 - as `connect`
+        self,
+        declaration: Declaration,
+        provider: str,
+        client: str,
+        name: str,
+        variables: Mapping[str, str],
+        at: datetime,
+    ) -> tuple[Connection, Provider]:
+        """Say what connection would be made: a new one, or the next version of the one that is there.
+
+        Raises:
+            CredentialRefused: something does not fit what is declared.
+        """
         declared = _declared(declaration, provider)
         require_known("client", client, (known.name for known in declaration.clients))
         _require_name(name)
-        require_fitting(declared, fields)
-        at = now or datetime.now(UTC)
         connection = Connection(
             id=f"con_{secrets.token_hex(8)}",
             client=client,
@@ -74,18 +119,25 @@ class Connections:
             connection = replace(
                 connection, id=before.id, version=before.version + 1, created_at=before.created_at
             )
-        self._vault.seal(connection, fields)
-        return connection
+        return connection, declared
 
-    def disconnect(self, client: str, provider: str, name: str) -> Connection:
-        """Forget a connection and destroy what is sealed for it.
+    def disconnect(
+        self,
+        client: str,
+        provider: str,
+        name: str,
+        declaration: Declaration | None = None,
+    ) -> tuple[Connection, Revoked]:
+        """Forget a connection and destroy what is sealed for it, here and, if offered, there.
 
-        Works for what is no longer declared too.
+        Works for what is no longer declared too; then the provider is told nothing.
 
         Raises:
             CredentialRefused: there is no such connection.
         """
         connection = self._store.connections.find(client, provider, name)
+        fields = {} if connection is None else self._opened(connection)
+        # Forgotten first: nobody asks for another token between the two.
         if connection is None or not self._store.connections.remove(connection.id):
             theirs = [c for c in self._store.connections.all() if c.client == client]
             known = listed(f"{one.provider} ({one.name})" for one in theirs) or "none"
@@ -93,7 +145,34 @@ class Connections:
                 f"Client {shown(client)} has no connection {shown(name)} at {shown(provider)}; "
                 f"it has {known}."
             )
-        return connection
+        return connection, self._revoke(connection, fields, declaration)
+
+    def _opened(self, connection: Connection) -> dict[str, Secret]:
+        """Open all that is sealed for a connection, the newest of each; what does not open is none."""
+        if not connection.scheme.startswith("oauth2 "):
+            return {}
+        try:
+            fields = self._vault.open(connection)
+            token = self._store.issued.get(connection.id)
+            if token and token.sealed and token.version == connection.version:
+                fields |= self._vault.open_issued(connection, token.serial, token.sealed)
+        except VaultError:
+            return {}
+        return fields
+
+    def _revoke(
+        self, connection: Connection, fields: Mapping[str, Secret], declaration: Declaration | None
+    ) -> Revoked:
+        providers = declaration.providers if declaration else ()
+        declared = {one.name: one for one in providers}.get(connection.provider)
+        if declared is None or declared.token_grant is None:
+            return Revoked.NOT_OFFERED
+        grant = bound_grant(declared.token_grant, connection.scheme)
+        if grant is None or not grant.revocation_url:
+            return Revoked.NOT_OFFERED
+        if self._engine is None or not fields:
+            return Revoked.FAILED
+        return revoke(self._engine, declared, grant, fields)
 
 
 def _declared(declaration: Declaration, name: str) -> Provider:

@@ -89,7 +89,9 @@ def _key(algorithm: Algorithm, pem: Secret) -> rsa.RSAPrivateKey | ec.EllipticCu
     if algorithm == "ES256":
         if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
             return key
-        raise CredentialRefused(f"The field `{PRIVATE_KEY}` is no P-256 key, which ES256 signs with.")
+        raise CredentialRefused(
+            f"The field `{PRIVATE_KEY}` is no P-256 key, which ES256 signs with."
+        )
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _RSA_BITS_MIN:
         return key
     raise CredentialRefused(

@@ -213,9 +213,7 @@ def refusal_in(
     return refusal(status, _word(found.get("error")), headers)
 
 
-def refusal(
-    status: int, word: str | None, headers: Sequence[tuple[str, str]]
-) -> TokenRefusedError:
+def refusal(status: int, word: str | None, headers: Sequence[tuple[str, str]]) -> TokenRefusedError:
     """Judge a refusal by its status and its word."""
     if status == _TOO_MANY or status >= _SERVER_ERROR or word in _AWAY:
         return TokenRefusedError(Trouble.AWAY, word or f"status_{status}", _retry_after(headers))

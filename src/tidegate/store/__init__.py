@@ -8,14 +8,17 @@ sees a secret in clear: the vault seals before, and opens after.
 from __future__ import annotations
 
 from tidegate.store.calls import CallPage, Usage
+from tidegate.store.consents import Consent
 from tidegate.store.errors import StoreConflict, StoreError, StoreRefused, StoreUnavailable
 from tidegate.store.issued import IssuedToken
 from tidegate.store.revisions import Revision
-from tidegate.store.sealed import SealedCredential
+from tidegate.store.sealed import FirstToken, SealedCredential
 from tidegate.store.store import Store
 
 __all__ = [
     "CallPage",
+    "Consent",
+    "FirstToken",
     "IssuedToken",
     "Revision",
     "SealedCredential",

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from tidegate.domain.connection import Connection
 from tidegate.store.database import Database
 from tidegate.store.schema import issued_tokens
-from tidegate.store.sealed import SealedCredential
+from tidegate.store.sealed import CLEAN, SealedCredential
 
 _SEALED: Final = ("kek_version", "wrapped_dek", "payload")
 
@@ -85,7 +85,7 @@ class IssuedTokens:
         anew = (
             issued_tokens.update()
             .where(column.connection == connection.id, column.version < connection.version)
-            .values(version=connection.version, **_CLEAN, **dict.fromkeys(_SEALED))
+            .values(version=connection.version, **CLEAN, **dict.fromkeys(_SEALED))
         )
         take = (
             issued_tokens.update()
@@ -114,7 +114,7 @@ class IssuedTokens:
         expires_at: datetime,
     ) -> bool:
         """Keep the next token and end the turn; False when the turn is somebody else's by now."""
-        values = asdict(sealed) | _CLEAN
+        values = asdict(sealed) | CLEAN
         values |= {"issued_at": issued_at, "expires_at": expires_at}
         return self._end(connection, fence, serial=issued_tokens.c.serial + 1, **values)
 
@@ -150,19 +150,6 @@ class IssuedTokens:
         )
         with self._database.writing() as database:
             return database.execute(statement).rowcount == 1
-
-
-_CLEAN: Final = {
-    "failures": 0,
-    "retry_at": None,
-    "trouble": None,
-    "asked_at": None,
-    "ended": False,
-    "issued_at": None,
-    "expires_at": None,
-    "holder": None,
-    "held_until": None,
-}
 
 
 def _issued(row: sa.RowMapping) -> IssuedToken:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.columns import Instant, Names
 
-HEAD = "0002"
+HEAD = "0003_consent"
 """The newest migration: opening a store compares this, and loads Alembic only when it must."""
 
 metadata = sa.MetaData()
@@ -96,6 +96,35 @@ issued_tokens = sa.Table(
     sa.Column("retry_at", Instant),
     sa.Column("trouble", sa.Text),
     sa.Column("ended", sa.Boolean, nullable=False),
+)
+
+# A question for a person's consent, while it is open: from the link that was sent to the callback. The
+# link, the state and the browser's mark are kept as keyed hashes; what tokens are asked for with is
+# sealed. `begun_at`: the link was used, and is used up.
+consents = sa.Table(
+    "consents",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("link_hmac", sa.Text, nullable=False, unique=True),
+    sa.Column("connection", sa.Text, nullable=False),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("scheme", sa.Text, nullable=False),
+    sa.Column("origins", Names, nullable=False),
+    sa.Column("fields", Names, nullable=False),
+    sa.Column("made_at", Instant, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("expires_at", Instant, nullable=False),
+    sa.Column("begun_at", Instant),
+    sa.Column("state_hmac", sa.Text, unique=True),
+    sa.Column("browser_hmac", sa.Text),
+    sa.Column("kek_version", sa.Integer),
+    sa.Column("wrapped_dek", sa.LargeBinary),
+    sa.Column("payload", sa.LargeBinary),
+    sa.Column("ended_at", Instant),
+    sa.Column("outcome", sa.Text),
 )
 
 keks = sa.Table(

@@ -7,13 +7,34 @@ ever without its secret, and none has another's.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
 from tidegate.domain.connection import Connection
 from tidegate.store.database import Database
 from tidegate.store.errors import StoreConflict
-from tidegate.store.schema import connections, keks, sealed_credentials, vault_values
+from tidegate.store.schema import (
+    connections,
+    issued_tokens,
+    keks,
+    sealed_credentials,
+    vault_values,
+)
+
+CLEAN: Final = {
+    "failures": 0,
+    "retry_at": None,
+    "trouble": None,
+    "asked_at": None,
+    "ended": False,
+    "issued_at": None,
+    "expires_at": None,
+    "holder": None,
+    "held_until": None,
+}
+"""How an issued token's row looks when nothing is the matter and nobody asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +46,25 @@ class SealedCredential:
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class FirstToken:
+    """A token that came together with the consent, under the number that it was sealed for."""
+
+    serial: int
+    sealed: SealedCredential
+    issued_at: datetime
+    expires_at: datetime
+
+
 class Sealed:
     """The sealed credentials, the clients' wrapped keys and the vault's own values."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, connection: Connection, credential: SealedCredential) -> None:
+    def put(
+        self, connection: Connection, credential: SealedCredential, first: FirstToken | None = None
+    ) -> None:
         """Keep a connection's version with its credential; the version before it is destroyed.
 
         Raises:
@@ -46,6 +79,8 @@ class Sealed:
                     connection=connection.id, version=connection.version, **asdict(credential)
                 )
             )
+            if first is not None:
+                self._put_first(database, connection, first)
         if connection.version > 1:
             self._database.forget_deleted()
 
@@ -92,6 +127,29 @@ class Sealed:
             database.execute(statement.values(name=name, value=value))
             kept = sa.select(vault_values.c.value).where(vault_values.c.name == name)
             return database.execute(kept).scalar_one()
+
+    def _put_first(
+        self, database: sa.Connection, connection: Connection, first: FirstToken
+    ) -> None:
+        column = issued_tokens.c
+        none = self._database.insert_or_ignore(issued_tokens, "connection").values(
+            connection=connection.id, version=connection.version, serial=0,
+            fence=0, failures=0, ended=False,
+        )  # fmt: skip
+        # The next fence: whoever still asks for the version before has nothing to keep.
+        values = {
+            "version": connection.version,
+            "serial": first.serial,
+            "fence": column.fence + 1,
+            "issued_at": first.issued_at,
+            "expires_at": first.expires_at,
+        }
+        keep = issued_tokens.update().where(
+            column.connection == connection.id, column.serial == first.serial - 1
+        )
+        database.execute(none)
+        if database.execute(keep.values(CLEAN | asdict(first.sealed) | values)).rowcount != 1:
+            raise StoreConflict("A token was issued for this connection just now; try again.")
 
     def _put_connection(self, database: sa.Connection, connection: Connection) -> None:
         values = asdict(connection)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.calls import Calls
 from tidegate.store.connections import Connections
+from tidegate.store.consents import Consents
 from tidegate.store.database import Database
 from tidegate.store.issued import IssuedTokens
 from tidegate.store.migrate import migrate
@@ -28,6 +29,7 @@ class Store:
         self.connections = Connections(database)
         self.calls = Calls(database)
         self.issued = IssuedTokens(database)
+        self.consents = Consents(database)
         self.sealed = Sealed(database)
         """For the vault alone: what is in here is sealed, and the vault holds the keys."""
 

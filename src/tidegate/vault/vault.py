@@ -8,14 +8,16 @@ make it go anywhere else.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from tidegate.domain.connection import Connection
 from tidegate.domain.secret import Secret
-from tidegate.store import SealedCredential, Store
+from tidegate.store import FirstToken, SealedCredential, Store
 from tidegate.vault.envelope import Envelope, frame, new_key, unframe
 from tidegate.vault.errors import RootRefused, VaultRefused
 from tidegate.vault.root import Root
@@ -51,15 +53,24 @@ class Vault:
         """Return the key of access-token hashes, the same for the life of the store."""
         return self._token_key
 
-    def seal(self, connection: Connection, fields: Mapping[str, Secret]) -> None:
+    def link_key(self) -> Secret:
+        """Return the key of the hashes by which questions for consent are found."""
+        return Secret(hmac.digest(self._token_key.reveal(), b"tidegate consent links", "sha256"))
+
+    def seal(
+        self,
+        connection: Connection,
+        fields: Mapping[str, Secret],
+        first: tuple[Mapping[str, Secret], datetime, datetime] | None = None,
+    ) -> None:
         """Keep a connection's version with its secret, and destroy the secret of the one before.
+
+        `first` is the token that was issued with it, if any: its fields, since when and until when.
 
         Raises:
             StoreConflict: the stored connection is not the version before this one.
         """
-        kek_version = self._store.sealed.kek_version(connection.client)
-        if kek_version is None:
-            kek_version = self._add_kek(connection.client)
+        kek_version = self._kek_version(connection.client)
         bound = (*_identity(connection), kek_version)
         dek = new_key()
         credential = SealedCredential(
@@ -67,7 +78,47 @@ class Vault:
             wrapped_dek=self._kek(connection.client, kek_version).seal(dek, "dek", *bound),
             payload=Envelope(dek).seal(_pack(fields), "payload", *bound),
         )
-        self._store.sealed.put(connection, credential)
+        if first is None:
+            self._store.sealed.put(connection, credential)
+            return
+        issued, issued_at, expires_at = first
+        before = self._store.issued.get(connection.id)
+        serial = 1 if before is None else before.serial + 1
+        sealed = self.seal_issued(connection, serial, issued)
+        token = FirstToken(serial, sealed, issued_at, expires_at)
+        self._store.sealed.put(connection, credential, token)
+
+    def seal_pending(
+        self, draft: Connection, question: str, fields: Mapping[str, Secret]
+    ) -> SealedCredential:
+        """Seal what a question for consent needs until it is answered; `question` is its id."""
+        kek_version = self._kek_version(draft.client)
+        bound = (*_identity(draft), kek_version, question)
+        dek = new_key()
+        return SealedCredential(
+            kek_version=kek_version,
+            wrapped_dek=self._kek(draft.client, kek_version).seal(dek, "pending dek", *bound),
+            payload=Envelope(dek).seal(_pack(fields), "pending payload", *bound),
+        )
+
+    def open_pending(
+        self, draft: Connection, question: str, sealed: SealedCredential
+    ) -> dict[str, Secret]:
+        """Return what `seal_pending` sealed for the same question.
+
+        Raises:
+            VaultRefused: it was altered, or moved.
+        """
+        bound = (*_identity(draft), sealed.kek_version, question)
+        try:
+            kek = self._kek(draft.client, sealed.kek_version)
+            dek = kek.open(sealed.wrapped_dek, "pending dek", *bound)
+            return _unpack(Envelope(dek).open(sealed.payload, "pending payload", *bound))
+        except (VaultRefused, OverflowError):
+            raise VaultRefused(
+                "A question for consent does not open: its row in the store was altered. Find out "
+                "by whom, and make a new link."
+            ) from None
 
     def open(self, connection: Connection) -> dict[str, Secret]:
         """Return a connection's secret fields.
@@ -164,6 +215,10 @@ class Vault:
             ) from None
         self._keks.put((client, version), kek)
         return kek
+
+    def _kek_version(self, client: str) -> int:
+        version = self._store.sealed.kek_version(client)
+        return self._add_kek(client) if version is None else version
 
     def _add_kek(self, client: str) -> int:
         first = 1
