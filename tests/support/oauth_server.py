@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,13 +47,15 @@ class OAuthServer:
 
 
 @contextmanager
-def oauth_server(folder: Path, root: Issued, *, lifetime_s: int = 600) -> Iterator[OAuthServer]:
-    """Run one, certified by `root`."""
+def oauth_server(
+    folder: Path, root: Issued, *, lifetime_s: int = 600, clients: Sequence[Mapping[str, object]] = ()
+) -> Iterator[OAuthServer]:
+    """Run one, certified by `root`; `clients` are known to it beside its own."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     certificate = leaf(root, "127.0.0.1")
     methods = {"basic": "client_secret_basic", "post": "client_secret_post"}
-    clients = [
+    known: list[Mapping[str, object]] = [
         {
             "client_id": CLIENT_ID if way == "basic" else f"{CLIENT_ID}-{way}",
             "client_secret": CLIENT_SECRET,
@@ -69,7 +71,7 @@ def oauth_server(folder: Path, root: Issued, *, lifetime_s: int = 600) -> Iterat
         "port": port,
         "certificate": certificate.pem,
         "key": private_pem(certificate).decode(),
-        "clients": clients,
+        "clients": [*known, *clients],
         "lifetime": lifetime_s,
     }
     file = may_hold(folder / "config.json")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -36,7 +37,8 @@ from tidegate.app.signals import Signals
 from tidegate.app.startup import engine_config
 from tidegate.app.watching import Watch
 from tidegate.catalog import ConfigErrors, Settings, load_settings, weaknesses
-from tidegate.credentials import Keeper, Leases, Refresher
+from tidegate.consent import Pages
+from tidegate.credentials import Consents, Keeper, Leases, Refresher
 from tidegate.domain.declaration import Declaration
 from tidegate.engine import Engine, EngineError
 from tidegate.events import Drain
@@ -76,6 +78,7 @@ class Gateway:
         self._grace_s = grace_s
         self._ready = threading.Event()
         self._addresses: dict[str, str] = {}
+        self._pages: dict[str, str] = {}
         # Plain flags, because a signal's handler may set them and must not wait for a lock.
         self._stopping = False
         self._rereading = False
@@ -101,6 +104,11 @@ class Gateway:
             drain = Drain(engine, state.store)
             drain.start()
             stack.callback(self._stop, engine, drain)
+            pages = _consent_pages(settings, state, engine, supply)
+            if pages is not None:
+                pages.start()
+                stack.callback(pages.stop)
+                self._pages = pages.address
             supply.keeper.start()
             # It ends before the engine, by which it asks.
             stack.callback(supply.keeper.stop)
@@ -134,7 +142,7 @@ class Gateway:
         tell: Callable[[Started], None],
     ) -> None:
         engine.set_ready(ready=True)
-        self._addresses = engine.addresses()
+        self._addresses = engine.addresses() | self._pages
         weak = [f"{weakness.where}: {weakness.what}" for weakness in weaknesses(supply.declaration)]
         if state.root.weakness:
             weak.append(state.root.weakness)
@@ -335,6 +343,30 @@ class Supply:
                     hint="the provider's origins have changed; enter the secret again",
                 )
         self._unbound = unbound
+
+
+def _consent_pages(
+    settings: Settings, state: Services, engine: Engine, supply: Supply
+) -> Pages | None:
+    """Make the consent pages that the settings want.
+
+    Raises:
+        OSError: the address cannot be listened on, or a file cannot be read.
+    """
+    wanted = settings.consent
+    if wanted is None:
+        return None
+    tls = None
+    if wanted.certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(wanted.certificate, wanted.key)
+    consents = Consents(
+        state.store, state.vault, engine, lambda: supply.declaration, wanted.public_url
+    )
+    host, _, port = wanted.bind.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    listener = socket.create_server((host.strip("[]"), int(port)), family=family)
+    return Pages(listener, consents, wanted.public_url, tls)
 
 
 def _make_root_key(state: Services) -> None:

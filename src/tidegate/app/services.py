@@ -7,7 +7,8 @@ without the root key.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+import threading
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,8 +34,9 @@ from tidegate.vault.root import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
     from tidegate.credentials import AccessTokens, Connections
+    from tidegate.credentials.asking import Ask
     from tidegate.domain.declaration import Declaration
-    from tidegate.engine import Engine, Explanation, Fetched
+    from tidegate.engine import Engine, Explanation, Fetched, FetchOptions
 
 ROLLBACK_NOTE: Final = "rollback to revision "
 """How the note of a revision begins that was not declared anew; see `last_declared`."""
@@ -48,6 +50,33 @@ def services(home: Home) -> Services:
     """Open an installation's state, making its folders and its database when they are not there."""
     home.prepare()
     return Services(home, Store.open(home.store_url))
+
+
+class CallingOut:
+    """An engine that listens nowhere, started by the first call out."""
+
+    def __init__(self, start: Callable[[], Engine]) -> None:
+        self._start = start
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+
+    def fetch(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        options: FetchOptions | None = None,
+    ) -> Fetched:
+        """Call out on Tidegate's own behalf."""
+        with self._lock:
+            self._engine = self._engine or self._start()
+        return self._engine.fetch(method, url, headers, body, options)
+
+    def close(self) -> None:
+        """Stop the engine, if there is one."""
+        if self._engine is not None:
+            self._engine.shutdown(grace_s=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +140,22 @@ class Services:
         from tidegate.credentials import Connections
 
         return Connections(self.store, self.vault)
+
+    def connections_by(self, engine: Ask) -> Connections:
+        """The same, with an engine to ask providers by."""
+        from tidegate.credentials import Connections
+
+        return Connections(self.store, self.vault, engine)
+
+    @contextmanager
+    def calling_out(self) -> Generator[CallingOut]:
+        """Call out for as long as the block lasts, by an engine that starts when it is needed."""
+        with TemporaryDirectory(prefix="tidegate-") as folder:
+            calling = CallingOut(lambda: _engine_for_fetching(Path(folder)))
+            try:
+                yield calling
+            finally:
+                calling.close()
 
     def apply(self, declaration: Declaration, *, author: str, note: str = "") -> Revision | None:
         """Store a declaration as the next revision; None where it is in force already.

@@ -32,6 +32,7 @@ _FIELD = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 _UNITS_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h)")
+_LIFETIME_DAYS_MAX = 366
 _DURATION_MS_MAX = 24 * 3_600_000
 _SIZE = re.compile(r"(\d{1,15})(B|KiB|MiB|GiB|TiB)")
 _PIN_BYTES = 32
@@ -110,6 +111,15 @@ def _duration(value: Any) -> Any:
     return milliseconds
 
 
+def _lifetime(value: Any) -> Any:
+    found = re.fullmatch(r"([0-9]+)d", value) if isinstance(value, str) else None
+    if found is None:
+        return _duration(value)
+    if not 0 < int(found[1][:9]) <= _LIFETIME_DAYS_MAX:
+        refuse(f"a lifetime is more than nothing and at most {_LIFETIME_DAYS_MAX}d")
+    return int(found[1]) * 24 * _UNITS_MS["h"]
+
+
 def _size(value: Any) -> Any:
     found = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
@@ -184,6 +194,17 @@ def check_issuer(text: str) -> str:
     if variables_of(text) or check_origin(f"{scheme}://{authority}") != f"{scheme}://{authority}":
         refuse("an issuer's host is in lower case, without the default port or `{variables}`")
     return f"{scheme}://{authority}{slash}{path}"
+
+
+def check_public_url(text: str) -> str:
+    """Hold the pages' address to TLS, except on this machine; providers know it to the letter."""
+    try:
+        origin = Origin.parse(text)
+    except ValueError as error:
+        refuse(f"{_without_value(error)}", "write it like `https://connect.example.com`")
+    if origin.scheme != "https" and origin.host not in {"127.0.0.1", "::1"}:
+        refuse("people are sent to this address with codes, so it starts with `https://`")
+    return str(origin)
 
 
 def _without_value(error: ValueError) -> str:
@@ -330,6 +351,7 @@ Prefix = Annotated[str, AfterValidator(_check_prefix)]
 OriginText = Annotated[str, AfterValidator(check_origin), _text(r"https?://[^/?#@]+")]
 TokenUrl = Annotated[str, AfterValidator(check_token_url), _text(r"https://[^/?#@]+/[^?#]*")]
 IssuerUrl = Annotated[str, AfterValidator(check_issuer), _text(r"https://[^?#@]+")]
+PublicUrl = Annotated[str, AfterValidator(check_public_url), _text(r"https?://[^/?#@]+/?")]
 Host = Annotated[str, AfterValidator(_check_host)]
 Address = Annotated[str, AfterValidator(_check_address)]
 Bind = Annotated[str, AfterValidator(_check_bind), _text(r".+:[0-9]{1,5}")]
@@ -339,6 +361,7 @@ Pattern = Annotated[str, AfterValidator(_check_pattern), WithJsonSchema({"type":
 CallText = Annotated[str, AfterValidator(_check_call), _text(rf"({'|'.join(METHODS)}) \S+")]
 BasePath = Annotated[str, AfterValidator(_check_base_path), _text(r"/.*")]
 Duration = Annotated[int, BeforeValidator(_duration), _text(_DURATION.pattern)]
+Lifetime = Annotated[int, BeforeValidator(_lifetime), _text(rf"{_DURATION.pattern}|[0-9]+d")]
 Size = Annotated[int, BeforeValidator(_size), _text(_SIZE.pattern)]
 Date = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
 NumberAsText = BeforeValidator(_number_as_text)

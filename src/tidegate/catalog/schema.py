@@ -26,12 +26,14 @@ from tidegate.catalog.fields import (
     HeaderName,
     Host,
     IssuerUrl,
+    Lifetime,
     Name,
     NumberAsText,
     OriginText,
     Pattern,
     Pin,
     Prefix,
+    PublicUrl,
     Size,
     TokenUrl,
     VariableName,
@@ -226,7 +228,7 @@ class TokenGrantEntry(Entry):
     account: Annotated[str, Field(pattern=f"^{_ACCOUNT}$")] | None = None
     """What tells the provider's accounts apart: a claim of the ID token (`id_token.sub`) or a part of
     the token's answer (`token.team.id`). A later consent must be for the same."""
-    lifetime: Duration = 3_600_000
+    lifetime: Lifetime = 3_600_000
     """How long a token lives where the provider does not say."""
     reuse: Duration = 0
     """For how long the provider takes a refresh token again that it has replaced already."""
@@ -600,6 +602,26 @@ class ListenEntry(Entry):
     """With it, TLS; without it, plain HTTP for consumers on this machine."""
 
 
+class PagesTlsEntry(Entry):
+    """The consent pages' own certificate."""
+
+    certificate: str = Field(min_length=1)
+    """A PEM file with the certificate and its chain."""
+    key: str = Field(min_length=1)
+    """A PEM file with the key, readable by the gateway alone."""
+
+
+class ConsentEntry(Entry):
+    """Pages on which people consent: `tidegate connect --link` makes links to them."""
+
+    public_url: PublicUrl
+    """Where people reach them, `https://connect.example.com`; providers send people back there."""
+    bind: Bind
+    """`address:port` to listen on, apart from the calls."""
+    tls: PagesTlsEntry | None = None
+    """With it, TLS; without it, a proxy before it ends TLS."""
+
+
 class ResolverEntry(Entry):
     """How names of providers are resolved."""
 
@@ -630,6 +652,8 @@ class GatewayEntry(Entry):
     """Disk that unstored records may take."""
     resolver: ResolverEntry = ResolverEntry()
     """How names are resolved."""
+    consent: ConsentEntry | None = None
+    """Pages on which people consent; none where absent."""
 
 
 class File(Entry):

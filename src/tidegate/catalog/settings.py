@@ -35,6 +35,16 @@ class Resolver:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsentPages:
+    """Where the consent pages are: as people reach them, and as they are listened for."""
+
+    public_url: str
+    bind: str
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the engine starts with. `workers` None: one for each core."""
 
@@ -46,6 +56,7 @@ class Settings:
     body_idle_timeout_ms: int
     spool_bytes_max: int
     resolver: Resolver
+    consent: ConsentPages | None = None
 
 
 def load_settings(path: Path) -> Settings:
@@ -78,6 +89,20 @@ def load_settings(path: Path) -> Settings:
             hosts=tuple((name, tuple(known)) for name, known in entry.resolver.hosts.items()),
             timeout_ms=entry.resolver.timeout,
         ),
+        consent=_consent(entry, first.folder),
+    )
+
+
+def _consent(entry: GatewayEntry, folder: Path) -> ConsentPages | None:
+    pages = entry.consent
+    if pages is None:
+        return None
+    tls = pages.tls
+    return ConsentPages(
+        pages.public_url,
+        pages.bind,
+        certificate=folder / tls.certificate if tls else None,
+        key=folder / tls.key if tls else None,
     )
 
 
@@ -94,12 +119,17 @@ def _listener(number: int, entry: ListenEntry, folder: Path) -> Listener:
 
 
 def _missing_files(first: DeclaredFile, entry: GatewayEntry) -> list[ConfigError]:
-    named = [
+    named: list[tuple[tuple[str | int, ...], str]] = [
         (("gateway", "listen", number, "tls", key), name)
         for number, listen in enumerate(entry.listen)
         if listen.tls is not None
         for key, name in listen.tls.model_dump(exclude_none=True).items()
     ]
+    if entry.consent is not None and entry.consent.tls is not None:
+        named += [
+            (("gateway", "consent", "tls", key), name)
+            for key, name in entry.consent.tls.model_dump().items()
+        ]
     return [
         first.source.error(path, "this file is not there or cannot be read")
         for path, name in named

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from tidegate.cli.outcome import DONE, Refusal
 from tidegate.cli.reading import open_state, ready_vault, revision_in_force
-from tidegate.cli.terminal import BAD, GOOD, NAME, QUIET, WEAK, json_out, moment, say, table
+from tidegate.cli.terminal import BAD, GOOD, NAME, QUIET, WEAK, json_out, moment, notice, say, table
 from tidegate.domain.connection import DEFAULT_CONNECTION
 
 if TYPE_CHECKING:
@@ -51,27 +51,56 @@ def connect(
             help="Fill a variable of the provider's address: `shop=acme`. May be given again.",
         ),
     ] = (),
+    link: Annotated[
+        bool,
+        Parameter(negative="", help="Print a link for somebody else who is to consent."),
+    ] = False,
+    expires: Annotated[
+        str, Parameter(metavar="TIME", help="How long that link works: `30m`, `24h`, `7d`.")
+    ] = "24h",
+    port: Annotated[
+        int, Parameter(help="The loopback port to be sent back to; any free one by default.")
+    ] = 0,
+    browser: Annotated[
+        bool, Parameter(negative="--no-browser", help="Open a browser where consent is needed.")
+    ] = True,
 ) -> int:
     """Seal a client's credential for a provider, as a new connection or the next version of one.
 
     At a terminal it asks for each field, without showing it. Otherwise it reads standard input. A
     credential of one field is read as it is; one of several as JSON, or as lines of `field=value`.
+
+    Where the provider wants a person's consent, the fields are those of your own app there. It then
+    waits for a browser on this machine, or, with `--link`, prints a link that works once, for whoever
+    has the account. The consent replaces the one before only if it is for the same account.
     """
+    from tidegate.cli.consenting import Wanted, by_code, by_link, in_browser
     from tidegate.cli.secrets import read_credential
 
     variables = _variables(var)
-    with open_state() as state:
+    with open_state() as state, state.calling_out() as engine:
         declaration = revision_in_force(state).declaration
         ready_vault(state)
-        wanted = state.connections.fields(declaration, provider)
-        made = state.connections.connect(
-            declaration,
-            provider,
-            client,
-            name,
-            read_credential(wanted, from_file),
-            variables,
-        )
+        connections = state.connections_by(engine)
+        grant = connections.grant(declaration, provider)
+        if link and (grant is None or grant.grant != "authorization_code"):
+            raise Refusal(
+                f"`{provider}` is not connected by a link",
+                "leave `--link` out; a link is for `grant: authorization_code`",
+            )
+        if grant is None or not grant.asks_a_person:
+            fields = read_credential(connections.fields(declaration, provider), from_file)
+            made = connections.connect(declaration, provider, client, name, fields, variables)
+        else:
+            fields = read_credential(grant.entered, from_file)
+            wanted = Wanted(provider, client, name, fields, variables)
+            if link:
+                by_link(state, declaration, engine, wanted, expires)
+                return DONE
+            if grant.grant == "device_code":
+                made = by_code(state, declaration, engine, wanted)
+            else:
+                made = in_browser(state, declaration, engine, wanted, port, browser=browser)
     where = ", ".join(made.origins)
     say(
         ("connected ", GOOD),
@@ -125,7 +154,7 @@ def connections(*, as_json: _Json = False) -> int:
 
 def _endpoint(one: Connection) -> str:
     """Where the connection's tokens are issued; empty where its credential is used as it is."""
-    return one.scheme.partition(" ")[2]
+    return one.scheme.partition(" ")[2].partition(" ")[0]
 
 
 def _token(one: Connection, token: IssuedToken | None, now: datetime) -> tuple[str, str]:
@@ -147,11 +176,22 @@ def _token(one: Connection, token: IssuedToken | None, now: datetime) -> tuple[s
 def disconnect(provider: _Provider, /, *, client: _Client, name: _Name = DEFAULT_CONNECTION) -> int:
     """Forget a connection, and destroy its sealed credential.
 
-    The credential stays valid at the provider: revoke it there too.
+    Tokens are revoked at the provider where its declaration says how (`revocation_url`). Any other
+    credential stays valid there: revoke it there too.
     """
-    with open_state() as state:
-        state.connections.disconnect(client, provider, name)
+    from tidegate.credentials import Revoked
+
+    with open_state() as state, state.calling_out() as engine:
+        current = state.store.revisions.current()
+        declaration = None if current is None else current.declaration
+        connections = state.connections_by(engine)
+        _, revoked = connections.disconnect(client, provider, name, declaration)
     say(("disconnected ", GOOD), f"{client} from {provider} ({name})")
+    if revoked is Revoked.DONE:
+        say("Its tokens are revoked at the provider.")
+    else:
+        failed = "; revoking it failed" if revoked is Revoked.FAILED else ""
+        notice(("weak ", WEAK), f"the credential may still be valid at {provider}{failed}")
     return DONE
 
 

@@ -30,8 +30,16 @@ class Pages:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._listener = listener
+        self._scheme = "http" if tls is None else "https"
         self._server = _Server(site(consents, base), tls)
         self._thread = threading.Thread(target=self._run, name="tidegate-consent", daemon=True)
+
+    @property
+    def address(self) -> dict[str, str]:
+        """Where they listen, by the listener's name."""
+        host, port = self._listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        return {f"{self._scheme}-consent": f"{shown}:{port}"}
 
     def start(self) -> None:
         """Answer from now on."""

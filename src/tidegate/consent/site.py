@@ -191,5 +191,5 @@ def _refused(refused: ConsentRefused) -> Response:
     return HTMLResponse(html.refused(str(refused), reason), status)
 
 
-async def _nowhere(request: Request, error: Exception) -> Response:
+async def _nowhere(_request: Request, _error: Exception) -> Response:
     return HTMLResponse(html.refused("There is no such page.", "no_such_page"), 404)

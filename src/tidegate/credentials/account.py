@@ -29,15 +29,20 @@ def account_of(
     if not grant.account:
         return None
     source, *path = grant.account.split(".")
-    found: object = claims if source == "id_token" else dict(said)
-    for name in path:
-        found = cast("dict[str, object]", found).get(name) if isinstance(found, dict) else None
+    found = _at(claims if source == "id_token" else said, path)
     if isinstance(found, bool) or not isinstance(found, str | int):
         raise ConsentRefused(Why.ACCOUNT_UNKNOWN)
     account = str(found)
     if not account or len(account.encode()) > ACCOUNT_BYTES_MAX:
         raise ConsentRefused(Why.ACCOUNT_UNKNOWN)
     return account
+
+
+def _at(told: Mapping[str, object], path: list[str]) -> object:
+    found: object = dict(told)
+    for name in path:
+        found = cast("dict[str, object]", found).get(name) if isinstance(found, dict) else None
+    return found
 
 
 def _id_token(

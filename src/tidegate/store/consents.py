@@ -150,7 +150,8 @@ class Consents:
 
 
 def _sealed(sealed: SealedCredential | None) -> dict[str, object]:
-    return dict.fromkeys(_SEALED) if sealed is None else asdict(sealed)
+    values: dict[str, object] = dict.fromkeys(map(str, _SEALED))
+    return values if sealed is None else asdict(sealed)
 
 
 def _consent(row: sa.RowMapping) -> Consent:

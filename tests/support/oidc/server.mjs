@@ -2,6 +2,7 @@
 // POST /test/consent mints a refresh token, as a person's consent would; GET /test/seen counts requests.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
+import { importJWK, jwtVerify } from 'jose';
 import Provider from 'oidc-provider';
 
 const config = JSON.parse(readFileSync(process.argv[2], 'utf8'));
@@ -22,11 +23,17 @@ class Adapter {
   async find(id) {
     return kept.get(this.key(id));
   }
-  async findByUid() {
+  async findBy(name, value) {
+    for (const [key, payload] of kept) {
+      if (key.startsWith(`${this.name}:`) && payload[name] === value) return payload;
+    }
     return undefined;
   }
-  async findByUserCode() {
-    return undefined;
+  async findByUid(uid) {
+    return this.findBy('uid', uid);
+  }
+  async findByUserCode(userCode) {
+    return this.findBy('userCode', userCode);
   }
   async consume(id) {
     const payload = kept.get(this.key(id));
@@ -44,14 +51,50 @@ class Adapter {
 const provider = new Provider(issuer, {
   adapter: Adapter,
   clients: config.clients,
-  features: { clientCredentials: { enabled: true }, devInteractions: { enabled: false } },
+  cookies: { keys: ['for tests alone'] },
+  features: {
+    clientCredentials: { enabled: true },
+    devInteractions: { enabled: true },
+    deviceFlow: { enabled: true },
+    pushedAuthorizationRequests: { enabled: true },
+    revocation: { enabled: true },
+    userinfo: { enabled: false },
+  },
+  pkce: { required: () => false },
   findAccount: (_, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
   rotateRefreshToken: true,
   scopes: ['openid', 'offline_access', 'api'],
   ttl: { ClientCredentials: config.lifetime, AccessToken: config.lifetime, RefreshToken: 3600, Grant: 3600 },
 });
 
-const seen = { asked: 0, granted: 0 };
+// RFC 7523 and RFC 8693 have no implementation in oidc-provider itself: their grants are judged here.
+const issue = async (ctx, next) => {
+  const token = new provider.ClientCredentials({ client: ctx.oidc.client, scope: 'api' });
+  ctx.body = { access_token: await token.save(), expires_in: token.expiration, token_type: 'Bearer' };
+  await next();
+};
+const refuse = (ctx) => {
+  ctx.status = 400;
+  ctx.body = { error: 'invalid_grant' };
+};
+provider.registerGrantType('urn:ietf:params:oauth:grant-type:jwt-bearer', async (ctx, next) => {
+  const { client, params } = ctx.oidc;
+  try {
+    const key = await importJWK(client.jwks.keys[0]);
+    const { payload } = await jwtVerify(params.assertion, key, { audience: `${issuer}/token`, issuer: client.clientId });
+    if (payload.sub !== 'somebody') return refuse(ctx);
+  } catch {
+    return refuse(ctx);
+  }
+  return issue(ctx, next);
+}, ['assertion', 'scope']);
+provider.registerGrantType('urn:ietf:params:oauth:grant-type:token-exchange', async (ctx, next) => {
+  const { params } = ctx.oidc;
+  const known = params.subject_token_type === 'urn:ietf:params:oauth:token-type:access_token';
+  return known && params.subject_token === 'a-token-from-elsewhere' ? issue(ctx, next) : refuse(ctx);
+}, ['subject_token', 'subject_token_type', 'audience', 'scope']);
+
+const seen = { asked: 0, granted: 0, revoked: 0, pushed: 0 };
 provider.use(async (ctx, next) => {
   if (ctx.path === '/test/consent') {
     const client = await provider.Client.find(ctx.query.client);
@@ -77,6 +120,8 @@ provider.use(async (ctx, next) => {
     return;
   }
   if (ctx.path === '/token') seen.asked += 1;
+  if (ctx.path === '/token/revocation') seen.revoked += 1;
+  if (ctx.path === '/request') seen.pushed += 1;
   await next();
   if (ctx.path === '/token' && ctx.status === 200) seen.granted += 1;
 });
