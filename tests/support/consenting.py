@@ -126,4 +126,13 @@ grants:
             yield Site(started, pages, api)
 
 
-__all__ = ["APP", "FIELDS", "Site", "app_client", "code_grant", "declared_provider", "free_port", "site"]
+__all__ = [
+    "APP",
+    "FIELDS",
+    "Site",
+    "app_client",
+    "code_grant",
+    "declared_provider",
+    "free_port",
+    "site",
+]

@@ -48,7 +48,11 @@ class OAuthServer:
 
 @contextmanager
 def oauth_server(
-    folder: Path, root: Issued, *, lifetime_s: int = 600, clients: Sequence[Mapping[str, object]] = ()
+    folder: Path,
+    root: Issued,
+    *,
+    lifetime_s: int = 600,
+    clients: Sequence[Mapping[str, object]] = (),
 ) -> Iterator[OAuthServer]:
     """Run one, certified by `root`; `clients` are known to it beside its own."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -41,9 +41,7 @@ class Person:
         found = FORM.search(page.text)
         assert found is not None, page.text
         fields = {name: unescape(value) for name, value in INPUT.findall(found[2])}
-        return self.browser.post(
-            urljoin(str(page.url), unescape(found[1])), data=fields | filled
-        )
+        return self.browser.post(urljoin(str(page.url), unescape(found[1])), data=fields | filled)
 
     def go_on(self, link: str) -> str:
         """Press the button of a consent page, and return where it leads."""
