@@ -163,7 +163,6 @@ def test_a_provider_that_gives_no_refresh_token_serves_until_it_expires(
             ) as database:
                 database.execute("UPDATE issued_tokens SET retry_at = retry_at - 31000000")
             wait_until(lambda: (token := issued.get(made.id)) is not None and token.ended)
-            wait_until(lambda: gateway.code() == "credential_unavailable")
             assert server.seen()["asked"] == 1
 
 
@@ -405,7 +404,8 @@ def test_a_signed_assertion_is_worth_a_token(tmp_path: Path, root: Issued, api: 
         grant_types=["urn:ietf:params:oauth:grant-type:jwt-bearer"],
         response_types=[],
         token_endpoint_auth_method="none",
-        jwks={"keys": [public | {"alg": "RS256"}]},
+        application_type="web",
+        jwks={"keys": [public | {"alg": "RS256", "use": "sig"}]},
     )
     with oauth_server(tmp_path / "server", root, clients=[app]) as server:
         grant = (
@@ -420,8 +420,11 @@ def test_a_signed_assertion_is_worth_a_token(tmp_path: Path, root: Issued, api: 
                 return
             made = gateway.connections()["default"]
             issued = gateway.started.state.store.issued
-            wait_until(lambda: (token := issued.get(made.id)) is not None and token.ended)
-            assert server.seen()["asked"] == 1
+            wait_until(lambda: (token := issued.get(made.id)) is not None and bool(token.trouble))
+            token = issued.get(made.id)
+            assert token is not None
+            # Nobody's consent is gone: a clock may be wrong, and it is asked again.
+            assert (token.trouble, token.ended) == ("invalid_grant", False)
 
 
 def test_a_token_from_elsewhere_is_exchanged(tmp_path: Path, root: Issued, api: Seen):

@@ -26,7 +26,7 @@ FIELDS = {"client_id": APP, "client_secret": CLIENT_SECRET}
 
 def app_client(*redirect_uris: str, client_id: str = APP, **more: object) -> dict[str, object]:
     """The operator's own app, as it is registered at the server."""
-    return {
+    made: dict[str, object] = {
         "client_id": client_id,
         "client_secret": CLIENT_SECRET,
         "token_endpoint_auth_method": "client_secret_basic",
@@ -36,6 +36,7 @@ def app_client(*redirect_uris: str, client_id: str = APP, **more: object) -> dic
         "application_type": "native",
         "scope": "openid offline_access api",
     } | more
+    return {name: value for name, value in made.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from html import unescape
+from typing import Self
 from urllib.parse import urljoin
 
 import httpx
@@ -27,7 +28,7 @@ class Person:
         )
         self.cookies = self.browser.cookies
 
-    def __enter__(self) -> Person:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

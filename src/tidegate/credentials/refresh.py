@@ -182,7 +182,11 @@ class Refresher:
         try:
             answer = self._answer(provider, grant, fields)
         except TokenRefusedError as refused:
-            return self._give_up(connection, before, fence, refused, answered=True)
+            told = refused
+            if not grant.refreshes and refused.trouble is Trouble.CONSENT_GONE:
+                # Where nobody consented, the word speaks of what we sent: a key, a clock.
+                told = TokenRefusedError(Trouble.OUR_FAULT, refused.word)
+            return self._give_up(connection, before, fence, told, answered=True)
         except FetchError as error:
             refused = TokenRefusedError(Trouble.AWAY, error.problem.code)
             return self._give_up(connection, before, fence, refused, answered=_was_not_sent(error))

@@ -6,7 +6,7 @@ What is secret of one (the client's secret, the code's verifier) is sealed; what
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -150,8 +150,7 @@ class Consents:
 
 
 def _sealed(sealed: SealedCredential | None) -> dict[str, object]:
-    values: dict[str, object] = dict.fromkeys(map(str, _SEALED))
-    return values if sealed is None else asdict(sealed)
+    return {name: None if sealed is None else getattr(sealed, name) for name in _SEALED}
 
 
 def _consent(row: sa.RowMapping) -> Consent:

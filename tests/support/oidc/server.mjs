@@ -68,16 +68,15 @@ const provider = new Provider(issuer, {
 });
 
 // RFC 7523 and RFC 8693 have no implementation in oidc-provider itself: their grants are judged here.
-const issue = async (ctx, next) => {
+const issue = async (ctx) => {
   const token = new provider.ClientCredentials({ client: ctx.oidc.client, scope: 'api' });
   ctx.body = { access_token: await token.save(), expires_in: token.expiration, token_type: 'Bearer' };
-  await next();
 };
 const refuse = (ctx) => {
   ctx.status = 400;
   ctx.body = { error: 'invalid_grant' };
 };
-provider.registerGrantType('urn:ietf:params:oauth:grant-type:jwt-bearer', async (ctx, next) => {
+provider.registerGrantType('urn:ietf:params:oauth:grant-type:jwt-bearer', async (ctx) => {
   const { client, params } = ctx.oidc;
   try {
     const key = await importJWK(client.jwks.keys[0]);
@@ -86,13 +85,16 @@ provider.registerGrantType('urn:ietf:params:oauth:grant-type:jwt-bearer', async 
   } catch {
     return refuse(ctx);
   }
-  return issue(ctx, next);
+  return issue(ctx);
 }, ['assertion', 'scope']);
-provider.registerGrantType('urn:ietf:params:oauth:grant-type:token-exchange', async (ctx, next) => {
+provider.registerGrantType('urn:ietf:params:oauth:grant-type:token-exchange', async (ctx) => {
   const { params } = ctx.oidc;
   const known = params.subject_token_type === 'urn:ietf:params:oauth:token-type:access_token';
-  return known && params.subject_token === 'a-token-from-elsewhere' ? issue(ctx, next) : refuse(ctx);
+  return known && params.subject_token === 'a-token-from-elsewhere' ? issue(ctx) : refuse(ctx);
 }, ['subject_token', 'subject_token_type', 'audience', 'scope']);
+
+provider.on('server_error', (_, error) => console.error(error));
+provider.on('grant.error', (_, error) => console.error(error.message, error.error_description));
 
 const seen = { asked: 0, granted: 0, revoked: 0, pushed: 0 };
 provider.use(async (ctx, next) => {
