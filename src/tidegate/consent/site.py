@@ -59,6 +59,8 @@ def site(consents: Consents, base: str) -> ASGIApp:
         Route("/callback/{provider}", pages.answer, methods=["GET"]),
     ]
     app = Starlette(routes=routes, exception_handlers={404: _nowhere, 405: _nowhere})
+    # An address is exact: providers know it to the letter, and nothing is sent on to a near one.
+    app.router.redirect_slashes = False
     return _Guard(app, urlsplit(base).netloc)
 
 
