@@ -14,7 +14,7 @@ TROUBLE = re.compile(r'Trouble\(_log, "(\w+)", "(\w+)"\)')
 
 def test_every_event_of_the_log_is_documented_and_no_other():
     said = {str(kind) for kind in ChangeKind}
-    for folder in ("app", "credentials", "events"):
+    for folder in ("app", "consent", "credentials", "events"):
         for module in (ROOT / "src" / "tidegate" / folder).glob("*.py"):
             text = module.read_text()
             said.update(LOGGED.findall(text))
