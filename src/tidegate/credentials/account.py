@@ -29,7 +29,7 @@ def account_of(
     if not grant.account:
         return None
     source, *path = grant.account.split(".")
-    found = _at(claims if source == "id_token" else said, path)
+    found = _at(claims if source == "id_token" else dict(said), path)
     if isinstance(found, bool) or not isinstance(found, str | int):
         raise ConsentRefused(Why.ACCOUNT_UNKNOWN)
     account = str(found)
@@ -38,11 +38,12 @@ def account_of(
     return account
 
 
-def _at(told: Mapping[str, object], path: list[str]) -> object:
-    found: object = dict(told)
-    for name in path:
-        found = cast("dict[str, object]", found).get(name) if isinstance(found, dict) else None
-    return found
+def _at(told: object, path: list[str]) -> object:
+    if not path:
+        return told
+    if not isinstance(told, dict):
+        return None
+    return _at(cast("dict[str, object]", told).get(path[0]), path[1:])
 
 
 def _id_token(

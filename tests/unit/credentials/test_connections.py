@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from support.samples import NOON, declaration
 
-from tidegate.credentials import Connections, CredentialRefused
+from tidegate.credentials import Connections, CredentialRefused, Revoked
 from tidegate.domain.connection import Connection
 from tidegate.domain.secret import Secret
 from tidegate.store import Store
@@ -123,7 +123,7 @@ def test_the_wanted_fields_can_be_asked_for(connections: Connections):
 
 def test_disconnecting_destroys_the_secret(connections: Connections, store: Store):
     made = connect(connections)
-    assert connections.disconnect("acme", "pay", "default") == made
+    assert connections.disconnect("acme", "pay", "default") == (made, Revoked.NOT_OFFERED)
     assert store.connections.all() == ()
     assert store.sealed.get(made) is None
     connect(connections)
