@@ -350,18 +350,21 @@ def test_connect_says_when_consent_was_not_given(tmp_path: Path, root: Issued, a
     app = app_client("http://127.0.0.1/callback/crm")
     with oauth_server(tmp_path / "server", root, clients=[app]) as server:
         declared = declaration_with(declared_provider(api, root, tmp_path, code_grant(server)))
-        with command(tmp_path / "here", declared) as run, Person(root.pem) as person:
-            with run("connect", "crm", "--client", "acme") as connecting:
-                assert connecting.stdin is not None
-                assert connecting.stderr is not None
-                connecting.stdin.write(json.dumps(FIELDS))
-                connecting.stdin.close()
-                link = next(line for line in connecting.stderr if "/connect/" in line)
-                login = person.open(person.go_on(link.split()[-1]))
-                page = person.open(str(login.url) + "/abort")
-                assert "Consent was not given" in page.text
-                assert connecting.wait(30) == 1
-                assert "denied: access_denied" in connecting.stderr.read()
+        with (
+            command(tmp_path / "here", declared) as run,
+            Person(root.pem) as person,
+            run("connect", "crm", "--client", "acme") as connecting,
+        ):
+            assert connecting.stdin is not None
+            assert connecting.stderr is not None
+            connecting.stdin.write(json.dumps(FIELDS))
+            connecting.stdin.close()
+            link = next(line for line in connecting.stderr if "/connect/" in line)
+            login = person.open(person.go_on(link.split()[-1]))
+            page = person.open(str(login.url) + "/abort")
+            assert "Consent was not given" in page.text
+            assert connecting.wait(30) == 1
+            assert "denied: access_denied" in connecting.stderr.read()
 
 
 @pytest.mark.parametrize(("algorithm", "made"), [("RS256", rsa_key), ("ES256", ec_key)])
