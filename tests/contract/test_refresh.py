@@ -28,6 +28,7 @@ from tidegate.domain.declaration import Provider
 from tidegate.domain.secret import Secret
 from tidegate.engine import Engine, EngineConfig
 from tidegate.store import IssuedToken, Store
+from tidegate.store.schema import issued_tokens
 from tidegate.vault import Vault, VaultRefused
 
 ROOT = authority("root")
@@ -235,8 +236,8 @@ def test_one_who_was_too_slow_changes_nothing(scene: Scene):
     assert issued.take(one, 0, holder="another", now=NOW, until=NOW + TURN) is None
     scene.clock.now += TURN
     assert scene.renew().asked
-    sealed = scene.vault.seal_issued(one, 1, {"access_token": Secret("late")})
-    assert not issued.keep(one.id, slow, sealed, issued_at=NOW, expires_at=NOW + TURN)
+    late = {"access_token": Secret("late")}
+    assert not scene.vault.keep_issued(one, slow, 1, late, issued_at=NOW, expires_at=NOW + TURN)
     assert not issued.give_up(
         one.id, slow, trouble="late", retry_at=None, answered=True, ended=True
     )
@@ -249,10 +250,17 @@ def test_an_issued_token_that_was_altered_or_moved_does_not_open(scene: Scene, f
     sealed = scene.token().sealed
     assert sealed is not None
     value = getattr(sealed, field)
+    column = issued_tokens.c[field]
     for at in range(0, len(value), 7):
         bent = value[:at] + bytes([value[at] ^ 1]) + value[at + 1 :]
+        with scene.store._database.writing() as database:
+            database.execute(issued_tokens.update().values({column: bent}))
+        altered = scene.token().sealed
+        assert altered is not None
         with pytest.raises(VaultRefused):
-            scene.vault.open_issued(scene.connection, 1, replace(sealed, **{field: bent}))
+            scene.vault.open_issued(scene.connection, 1, altered)
+    with scene.store._database.writing() as database:
+        database.execute(issued_tokens.update().values({column: value}))
     for other in (
         replace(scene.connection, client="globex"),
         replace(scene.connection, origins=("https://thief.test",)),

@@ -44,7 +44,7 @@ from tidegate.engine import Engine, EngineError
 from tidegate.events import Drain
 from tidegate.snapshot import changes, is_bound
 from tidegate.store import Revision, StoreError
-from tidegate.vault import harden_process
+from tidegate.vault import VaultError, harden_process
 
 TICK_S: Final = 0.3
 """How often the file and the store are looked at."""
@@ -197,6 +197,7 @@ class Supply:
         last = state.last_declared()
         self._declared = last.declaration if last else None
         self._store_away = Trouble(_log, "store_unavailable", "store_available_again")
+        self._vault_away = Trouble(_log, "vault_locked", "vault_open_again")
 
     @property
     def revision(self) -> Revision:
@@ -277,6 +278,7 @@ class Supply:
         # Read before what it counts: a change in between is seen at the next look.
         generation = self._state.store.generation()
         if generation != self._generation:
+            self._follow_vault()
             try:
                 self._publish()
             except EngineError as error:
@@ -284,6 +286,15 @@ class Supply:
             self._generation = generation
         elif self.keeper.take_changed() or time.monotonic() - self._leases_at > LEASES_EVERY_S:
             self._renew_leases()
+
+    def _follow_vault(self) -> None:
+        """Learn of keys that were replaced, while those before them are still good."""
+        try:
+            self._state.vault.follow()
+        except VaultError as refused:
+            self._vault_away.met(reason=str(refused))
+        else:
+            self._vault_away.over()
 
     def _publish(self) -> None:
         revision = self._state.store.revisions.current()

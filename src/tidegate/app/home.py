@@ -24,19 +24,21 @@ class Home:
     data: Path
     root_key: Path
     store_url: str
-    asks_for_passphrase: bool = False
-    """Whether the root key is made from a passphrase that a person types, and there is no file."""
+    root_from: str = "file"
+    """Where the root key comes from: `file`, `passphrase`, `env:…`, `keyring:…` or a key service."""
+    anchor: Path | None = None
+    """The file that remembers the vault's epoch, on another volume than the data."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Find the places.
 
         `TIDEGATE_HOME` moves the data, `TIDEGATE_ROOT_KEY_FILE` the root key, `TIDEGATE_STORE`
-        names a database instead of a file in the data, and `TIDEGATE_ROOT_KEY_FROM=passphrase`
-        has a person asked instead of a file read.
+        names a database instead of a file in the data, `TIDEGATE_ROOT_KEY_FROM` has the root key
+        come from elsewhere than a file, and `TIDEGATE_ANCHOR=file:/PATH` names the anchor.
 
         Raises:
-            RootRefused: the root key is to come from a place that there is not.
+            RootRefused: the root key, or the anchor, is to be in a place that there is not.
         """
         data = _folder(environment, "TIDEGATE_HOME", "XDG_DATA_HOME", ".local/share")
         config = _folder(environment, None, "XDG_CONFIG_HOME", ".config")
@@ -45,7 +47,8 @@ class Home:
             data=data,
             root_key=Path(named).expanduser().absolute() if named else config / "root.key",
             store_url=environment.get("TIDEGATE_STORE") or f"sqlite:///{data / 'tidegate.db'}",
-            asks_for_passphrase=_asks_for_passphrase(environment),
+            root_from=_root_from(environment),
+            anchor=_anchor(environment),
         )
 
     @property
@@ -59,14 +62,27 @@ class Home:
             folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
 
 
-def _asks_for_passphrase(environment: Mapping[str, str]) -> bool:
-    match environment.get("TIDEGATE_ROOT_KEY_FROM", "file"):
-        case "file":
-            return False
-        case "passphrase":
-            return True
-        case _:
-            raise RootRefused("`TIDEGATE_ROOT_KEY_FROM` is neither `file` nor `passphrase`.")
+def _root_from(environment: Mapping[str, str]) -> str:
+    source = environment.get("TIDEGATE_ROOT_KEY_FROM") or "file"
+    if source in {"file", "passphrase", "keyring"}:
+        return source
+    kind, _, rest = source.partition(":")
+    if kind not in {"env", "keyring", "openbao", "aws-kms"} or not rest:
+        raise RootRefused(
+            "`TIDEGATE_ROOT_KEY_FROM` is none of `file`, `passphrase`, `env:VARIABLE`, `keyring`, "
+            "`keyring:NAME`, `openbao:MOUNT/KEY` and `aws-kms:KEY`."
+        )
+    return source
+
+
+def _anchor(environment: Mapping[str, str]) -> Path | None:
+    named = environment.get("TIDEGATE_ANCHOR")
+    if not named:
+        return None
+    kind, _, path = named.partition(":")
+    if kind != "file" or not Path(path).is_absolute():
+        raise RootRefused("`TIDEGATE_ANCHOR` must be `file:/PATH`, with a path from the root.")
+    return Path(path)
 
 
 def _folder(environment: Mapping[str, str], own: str | None, base: str, default: str) -> Path:

@@ -19,17 +19,9 @@ from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urljoin
 
 from tidegate.app.home import Home
-from tidegate.app.passphrase import ask_for_passphrase
+from tidegate.app.roots import root_source
 from tidegate.store import Revision, Store
-from tidegate.vault import (
-    Root,
-    RootEnvironment,
-    RootFile,
-    RootPassphrase,
-    Vault,
-    create_root_file,
-    open_root,
-)
+from tidegate.vault import Root, Vault, create_root_file, open_root
 from tidegate.vault.root import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
@@ -108,7 +100,7 @@ class Services:
 
         Where something is sealed already, a missing key is missing: a new one would not open it.
         """
-        if self.home.asks_for_passphrase or ENVIRONMENT_VARIABLE in os.environ:
+        if self.home.root_from != "file" or ENVIRONMENT_VARIABLE in os.environ:
             return None
         if self.home.root_key.exists():
             return None
@@ -119,13 +111,13 @@ class Services:
 
     @cached_property
     def root(self) -> Root:
-        """The root key: from a person, from the environment where it is set there, or from its file."""
-        return open_root(self._root_source(), self.store)
+        """The root key, or the service that keeps it."""
+        return open_root(root_source(self.home, self.store), self.store)
 
     @cached_property
     def vault(self) -> Vault:
         """The vault."""
-        return Vault(self.store, self.root)
+        return Vault(self.store, self.root, self.home.anchor)
 
     @cached_property
     def tokens(self) -> AccessTokens:
@@ -231,13 +223,6 @@ class Services:
             revision.declaration, consumer, method, url, client=client, connection=connection
         )
         return explain(self.snapshot(revision), request)
-
-    def _root_source(self) -> RootFile | RootPassphrase | RootEnvironment:
-        if self.home.asks_for_passphrase:
-            return RootPassphrase(ask_for_passphrase(new=Vault.is_new(self.store)))
-        if ENVIRONMENT_VARIABLE in os.environ:
-            return RootEnvironment()
-        return RootFile(self.home.root_key)
 
     def _check(self, declaration: Declaration) -> None:
         from tidegate.engine import check_snapshot

@@ -138,7 +138,7 @@ class Connections:
         connection = self._store.connections.find(client, provider, name)
         fields = {} if connection is None else self._opened(connection)
         # Forgotten first: nobody asks for another token between the two.
-        if connection is None or not self._store.connections.remove(connection.id):
+        if connection is None or not self._vault.forget(connection):
             theirs = [c for c in self._store.connections.all() if c.client == client]
             known = listed(f"{one.provider} ({one.name})" for one in theirs) or "none"
             raise CredentialRefused(

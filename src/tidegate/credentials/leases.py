@@ -18,7 +18,7 @@ from tidegate.domain.oauth import ACCESS_TOKEN
 from tidegate.domain.secret import Secret
 from tidegate.engine.errors import EngineError
 from tidegate.store import IssuedToken, Store
-from tidegate.vault import Vault, VaultRefused
+from tidegate.vault import Vault, VaultOutdated, VaultRefused
 
 _FOR_TLS: Final = (CERTIFICATE_FIELD, KEY_FIELD)
 
@@ -99,6 +99,9 @@ class Leases:
             try:
                 self._lease(connection, token, now + LEASE)
                 leased.append(connection)
+            except VaultOutdated:
+                # Replaced since the look above; the next look finds the new one.
+                continue
             except (VaultRefused, EngineError) as error:
                 # One connection's trouble is not the others'.
                 refused.append((connection, str(error)))

@@ -43,6 +43,9 @@ DUE_BEFORE: Final = timedelta(minutes=5)
 DUE_AT_LEAST: Final = timedelta(seconds=30)
 """Nobody asks again sooner than this after a token was issued."""
 
+STALE_SUSPECT: Final = "stale_suspect"
+"""Why a connection is not refreshed whose refresh token was restored from a backup."""
+
 _DUE_PART: Final = 0.8
 _JITTER: Final = 0.1
 _BACKOFF_FIRST_S: Final = 2.0
@@ -156,6 +159,9 @@ class Refresher:
             current = token if token is not None and token.version == connection.version else None
             if current is not None and not is_due(current, now, refused):
                 return Renewed(current, asked=False, trouble=current.trouble)
+            if grant.grant == REFRESH_TOKEN and self._store.issued.is_suspect(connection.id):
+                # It came from a backup: using what may be used up would end the live consent.
+                return Renewed(current, asked=False, trouble=STALE_SUSPECT)
             serial = 0 if token is None else token.serial
             until = now + TURN
             fence = self._store.issued.take(
@@ -191,9 +197,14 @@ class Refresher:
             refused = TokenRefusedError(Trouble.AWAY, error.problem.code)
             return self._give_up(connection, before, fence, refused, answered=_was_not_sent(error))
         now = self._clock()
-        sealed = self._vault.seal_issued(connection, serial + 1, issued_fields(answer, fields))
-        expires_at = now + timedelta(seconds=answer.lifetime_s)
-        self._store.issued.keep(connection.id, fence, sealed, issued_at=now, expires_at=expires_at)
+        self._vault.keep_issued(
+            connection,
+            fence,
+            serial + 1,
+            issued_fields(answer, fields),
+            issued_at=now,
+            expires_at=now + timedelta(seconds=answer.lifetime_s),
+        )
         return Renewed(self._store.issued.get(connection.id), asked=True)
 
     def _answer(

@@ -9,23 +9,43 @@ from __future__ import annotations
 
 from tidegate.store.calls import CallPage, Usage
 from tidegate.store.consents import Consent
-from tidegate.store.errors import StoreConflict, StoreError, StoreRefused, StoreUnavailable
+from tidegate.store.errors import (
+    KekReplaced,
+    StoreConflict,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from tidegate.store.issued import IssuedToken
 from tidegate.store.revisions import Revision
-from tidegate.store.sealed import FirstToken, SealedCredential
+from tidegate.store.sealed import (
+    FirstToken,
+    SealedCredential,
+    SealedRow,
+    StoredKek,
+    StoredRoot,
+)
+from tidegate.store.sealing import Amend, Anchoring, StoredManifest
 from tidegate.store.store import Store
 
 __all__ = [
+    "Amend",
+    "Anchoring",
     "CallPage",
     "Consent",
     "FirstToken",
     "IssuedToken",
+    "KekReplaced",
     "Revision",
     "SealedCredential",
+    "SealedRow",
     "Store",
     "StoreConflict",
     "StoreError",
     "StoreRefused",
     "StoreUnavailable",
+    "StoredKek",
+    "StoredManifest",
+    "StoredRoot",
     "Usage",
 ]

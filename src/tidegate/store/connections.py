@@ -6,11 +6,11 @@ import sqlalchemy as sa
 
 from tidegate.domain.connection import Connection
 from tidegate.store.database import Database
-from tidegate.store.schema import connections, issued_tokens, sealed_credentials
+from tidegate.store.schema import connections
 
 
 class Connections:
-    """The connections. A connection comes to be, and gets its next version, through the vault."""
+    """The connections. They come to be, get their next version and end through the vault."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -31,15 +31,3 @@ class Connections:
         with self._database.reading() as connection:
             row = connection.execute(statement).mappings().first()
         return None if row is None else Connection(**row)
-
-    def remove(self, connection_id: str) -> bool:
-        """Delete a connection and all that is sealed for it; False when there is none."""
-        sealed = sealed_credentials.c.connection == connection_id
-        with self._database.changing() as connection:
-            connection.execute(sealed_credentials.delete().where(sealed))
-            issued = issued_tokens.c.connection == connection_id
-            connection.execute(issued_tokens.delete().where(issued))
-            statement = connections.delete().where(connections.c.id == connection_id)
-            removed = connection.execute(statement).rowcount == 1
-        self._database.forget_deleted()
-        return removed

@@ -139,6 +139,18 @@ class Consents:
         values = {"ended_at": now, "outcome": outcome} | dict.fromkeys(_SEALED)
         self._change(mine, **values)
 
+    def under_older(self, client: str, version: int) -> list[Consent]:
+        """Return a client's open questions that are sealed under an older key than this version."""
+        older = sa.and_(consents.c.client == client, consents.c.kek_version < version)
+        with self._database.reading() as database:
+            rows = database.execute(sa.select(consents).where(older)).mappings()
+            return [_consent(row) for row in rows]
+
+    def reseal(self, consent_id: str, before: SealedCredential, after: SealedCredential) -> None:
+        """Replace a question's seal, where it is still as it was."""
+        same = sa.and_(consents.c.id == consent_id, consents.c.wrapped_dek == before.wrapped_dek)
+        self._change(same, **_sealed(after))
+
     def _change(self, which: sa.ColumnElement[bool], **values: object) -> bool:
         with self._database.writing() as database:
             return database.execute(consents.update().where(which).values(values)).rowcount == 1

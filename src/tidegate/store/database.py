@@ -133,6 +133,20 @@ class Database:
         with self._explained(), contextlib.closing(self._engine.raw_connection()) as connection:
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def rewrite(self, *tables: sa.Table) -> None:
+        """Write tables anew, so that no page of them holds what was deleted."""
+        self.forget_deleted()
+        if self.is_sqlite:
+            with self._explained(), contextlib.closing(self._engine.raw_connection()) as connection:
+                connection.cursor().execute("VACUUM")
+            self.forget_deleted()
+            return
+        # A plain VACUUM would leave the bytes in their pages; FULL makes new files.
+        engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        with self._explained(), engine.connect() as connection:
+            for table in tables:
+                connection.exec_driver_sql(f"VACUUM FULL {table.name}")
+
     def insert_or_ignore(self, table: sa.Table, *key: str) -> sa.Insert:
         """INSERT that leaves a row alone whose `key` is taken."""
         return self._insert(table).on_conflict_do_nothing(index_elements=key)

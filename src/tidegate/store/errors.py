@@ -23,6 +23,10 @@ class StoreConflict(StoreError):  # noqa: N818 - as above
     """Somebody else changed the same thing first; read again and decide anew."""
 
 
+class KekReplaced(StoreConflict):
+    """The client's key was replaced meanwhile; seal with the newest."""
+
+
 def explain(url: sa.URL, cause: BaseException | None) -> StoreError | None:
     """Put what the driver raised into the operator's words; None where it is a defect of ours."""
     if url.get_backend_name() == "sqlite":

@@ -7,6 +7,7 @@ whose turn somebody else took over, changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final
@@ -15,8 +16,9 @@ import sqlalchemy as sa
 
 from tidegate.domain.connection import Connection
 from tidegate.store.database import Database
-from tidegate.store.schema import issued_tokens
+from tidegate.store.schema import issued_tokens, suspect_grants
 from tidegate.store.sealed import CLEAN, SealedCredential
+from tidegate.store.sealing import Amend, Sealing, require_newest_kek
 
 _SEALED: Final = ("kek_version", "wrapped_dek", "payload")
 
@@ -48,8 +50,9 @@ class IssuedToken:
 class IssuedTokens:
     """The newest token of each connection that has issued ones."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sealing: Sealing) -> None:
         self._database = database
+        self._sealing = sealing
 
     def all(self) -> dict[str, IssuedToken]:
         """Return what is known, by the connection's id."""
@@ -106,17 +109,57 @@ class IssuedTokens:
 
     def keep(
         self,
-        connection: str,
+        connection: Connection,
         fence: int,
         sealed: SealedCredential,
+        amend: Amend,
         *,
         issued_at: datetime,
         expires_at: datetime,
     ) -> bool:
-        """Keep the next token and end the turn; False when the turn is somebody else's by now."""
-        values = asdict(sealed) | CLEAN
-        values |= {"issued_at": issued_at, "expires_at": expires_at}
-        return self._end(connection, fence, serial=issued_tokens.c.serial + 1, **values)
+        """Keep the next token and end the turn; False when the turn is somebody else's by now.
+
+        Raises:
+            KekReplaced: the client's key is not the newest any more; seal the token again.
+        """
+        values = asdict(sealed) | CLEAN | {"issued_at": issued_at, "expires_at": expires_at}
+        statement = _end(connection.id, fence, values | {"serial": issued_tokens.c.serial + 1})
+        try:
+            with self._sealing.changing(connection.client, amend, publish=False) as database:
+                require_newest_kek(database, connection.client, sealed.kek_version)
+                if database.execute(statement).rowcount != 1:
+                    raise _TurnIsOver
+        except _TurnIsOver:
+            return False
+        return True
+
+    def suspects(self) -> dict[str, datetime]:
+        """Return the connections whose grant was restored from a backup, and since when."""
+        with self._database.reading() as database:
+            rows = database.execute(sa.select(suspect_grants)).mappings()
+            return {row["connection"]: row["since"] for row in rows}
+
+    def is_suspect(self, connection: str) -> bool:
+        """Whether a connection's refresh token may be used up, so that nobody should use it."""
+        statement = sa.select(suspect_grants.c.since).where(
+            suspect_grants.c.connection == connection
+        )
+        with self._database.reading() as database:
+            return database.execute(statement).first() is not None
+
+    def suspect(self, connections: Sequence[str], since: datetime) -> None:
+        """Forbid refreshing until `trust`."""
+        statement = self._database.insert_or_ignore(suspect_grants, "connection")
+        rows = [{"connection": one, "since": since} for one in connections]
+        if rows:
+            with self._database.writing() as database:
+                database.execute(statement, rows)
+
+    def trust(self, connection: str) -> bool:
+        """Allow refreshing again; False where it was never forbidden."""
+        statement = suspect_grants.delete().where(suspect_grants.c.connection == connection)
+        with self._database.writing() as database:
+            return database.execute(statement).rowcount == 1
 
     def give_up(
         self,
@@ -141,15 +184,22 @@ class IssuedTokens:
         )
 
     def _end(self, connection: str, fence: int, **values: object) -> bool:
-        column = issued_tokens.c
-        statement = (
-            issued_tokens.update()
-            .where(column.connection == connection, column.fence == fence)
-            .where(column.holder.is_not(None))
-            .values(**(values | {"holder": None, "held_until": None}))
-        )
         with self._database.writing() as database:
-            return database.execute(statement).rowcount == 1
+            return database.execute(_end(connection, fence, values)).rowcount == 1
+
+
+class _TurnIsOver(Exception):  # noqa: N818 - its name says what it is
+    """Rolls the transaction back."""
+
+
+def _end(connection: str, fence: int, values: Mapping[str, object]) -> sa.Update:
+    column = issued_tokens.c
+    return (
+        issued_tokens.update()
+        .where(column.connection == connection, column.fence == fence)
+        .where(column.holder.is_not(None))
+        .values({**values, "holder": None, "held_until": None})
+    )
 
 
 def _issued(row: sa.RowMapping) -> IssuedToken:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.columns import Instant, Names
 
-HEAD = "0003_consent"
+HEAD = "0004_vault"
 """The newest migration: opening a store compares this, and loads Alembic only when it must."""
 
 metadata = sa.MetaData()
@@ -133,9 +133,53 @@ keks = sa.Table(
     sa.Column("client", sa.Text, primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("wrapped", sa.LargeBinary, nullable=False),
+    sa.Column("root", sa.Integer, nullable=False, server_default="1"),
 )
 
-# The vault's own values (salt, key check, sealed token key), each written once.
+# The root keys that something is sealed by: one, and while it is being replaced two. Each seals a
+# known text, by which it is recognised, and the key of the access tokens. While there are two, each
+# also seals the other (`handover`: the next by the one before; `handback`: the other way round).
+roots = sa.Table(
+    "roots",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("key_check", sa.LargeBinary, nullable=False),
+    sa.Column("token_key", sa.LargeBinary, nullable=False),
+    sa.Column("handover", sa.LargeBinary),
+    sa.Column("handback", sa.LargeBinary),
+)
+
+# What a client has sealed, authenticated as a whole by a key that its KEK yields.
+manifests = sa.Table(
+    "manifests",
+    metadata,
+    sa.Column("client", sa.Text, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("kek_version", sa.Integer, nullable=False),
+    sa.Column("entries", sa.LargeBinary, nullable=False),
+    sa.Column("mac", sa.LargeBinary, nullable=False),
+)
+
+# One row. Grows with every change of what is sealed, and its row lock makes such changes follow one
+# another. `mac` covers all manifests; it is kept where there is an anchor to compare it with.
+vault_epoch = sa.Table(
+    "vault_epoch",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("value", sa.BigInteger, nullable=False),
+    sa.Column("mac", sa.LargeBinary, nullable=False),
+)
+
+# Connections whose refresh token may have been used up since the backup that it was restored from.
+suspect_grants = sa.Table(
+    "suspect_grants",
+    metadata,
+    sa.Column("connection", sa.Text, sa.ForeignKey("connections.id"), primary_key=True),
+    sa.Column("since", Instant, nullable=False),
+)
+
+# The vault's own values (salts of passphrases), each written once.
 vault_values = sa.Table(
     "vault_values",
     metadata,

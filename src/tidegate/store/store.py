@@ -16,6 +16,7 @@ from tidegate.store.migrate import migrate
 from tidegate.store.revisions import Revisions
 from tidegate.store.schema import generation
 from tidegate.store.sealed import Sealed
+from tidegate.store.sealing import Sealing
 from tidegate.store.tokens import Tokens
 
 
@@ -28,9 +29,10 @@ class Store:
         self.tokens = Tokens(database)
         self.connections = Connections(database)
         self.calls = Calls(database)
-        self.issued = IssuedTokens(database)
+        sealing = Sealing(database)
+        self.issued = IssuedTokens(database, sealing)
         self.consents = Consents(database)
-        self.sealed = Sealed(database)
+        self.sealed = Sealed(database, sealing)
         """For the vault alone: what is in here is sealed, and the vault holds the keys."""
 
     @classmethod

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from tidegate.domain.secret import Secret
 from tidegate.vault.errors import VaultRefused
@@ -21,6 +23,18 @@ _NONCE_BYTES: Final = 12
 _FORMAT: Final = b"\x01"
 _MAGIC: Final = b"tidegate vault"
 _LENGTH: Final = struct.Struct(">I")
+
+
+class Wrap(Protocol):
+    """Seals and opens: a key of our own, or one that a key service keeps to itself."""
+
+    def seal(self, value: Secret, *bound_to: str | int | bytes) -> bytes:
+        """Encrypt a value for this one place."""
+        ...
+
+    def open(self, sealed: bytes, *bound_to: str | int | bytes) -> Secret:
+        """Decrypt what `seal` made for the same place, or raise VaultRefused."""
+        ...
 
 
 class Envelope:
@@ -68,6 +82,12 @@ def unframe(framed: bytes) -> list[bytes]:
         parts.append(framed[at : at + length])
         at += length
     return parts
+
+
+def derive(key: Secret, *purpose: str | int | bytes) -> Secret:
+    """Derive a key for one purpose: HKDF-SHA-256 (RFC 5869), of a key that is random already."""
+    hkdf = HKDF(SHA256(), KEY_BYTES, salt=None, info=frame(_MAGIC, *purpose))
+    return Secret(hkdf.derive(key.reveal()))
 
 
 def new_key() -> Secret:

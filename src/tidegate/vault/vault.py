@@ -9,53 +9,113 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from tidegate.domain.connection import Connection
 from tidegate.domain.secret import Secret
-from tidegate.store import FirstToken, SealedCredential, Store
+from tidegate.store import FirstToken, KekReplaced, SealedCredential, Store, StoredManifest
+from tidegate.vault.anchor import AnchorFile
 from tidegate.vault.envelope import Envelope, frame, new_key, unframe
-from tidegate.vault.errors import RootRefused, VaultRefused
+from tidegate.vault.errors import VaultLocked, VaultOutdated, VaultRefused
+from tidegate.vault.keys import ClientKey, Keys
+from tidegate.vault.manifest import (
+    Entry,
+    Manifest,
+    Manifests,
+    credential_digest,
+    entry_of,
+    issued_digest,
+)
 from tidegate.vault.root import Root
+from tidegate.vault.rotation import Rotated, rewrap, rotate_client
 
-KEKS_CACHED_MAX: Final = 1024
-"""How many clients' keys are kept ready; beyond that the least recently used is unwrapped anew."""
-
-_KEY_CHECK: Final = "key-check"
-_TOKEN_KEY: Final = "token-key"  # noqa: S105 - a name, not a key
-_CHECKED: Final = Secret(b"this root key is the one")
+_ANCHORED: Final = "anchored"
+_TRIES: Final = 20
+"""How often something is looked at or sealed again because somebody changes it at the same time."""
 
 
 class Vault:
     """The vault of one store. Threads may share it.
 
+    `anchor` is a file that remembers the store's epoch. `look_at_locked` opens the vault also where
+    the anchor says that the store was replaced, so that an operator can look and acknowledge;
+    nothing is opened or sealed then.
+
     Raises:
-        RootRefused: the root key is not the one that this store was first used with.
+        RootRefused: the root key is not the one that seals this store.
+        VaultLocked: the store was replaced by an older copy, says its anchor.
     """
 
-    def __init__(self, store: Store, root: Root) -> None:
+    def __init__(
+        self,
+        store: Store,
+        root: Root,
+        anchor: Path | None = None,
+        *,
+        look_at_locked: bool = False,
+    ) -> None:
         self._store = store
-        self._root = Envelope(root.key)
-        self._keks = _KekCache()
-        self._check(root)
-        self._token_key = self._open_token_key()
+        self.keys = Keys(store, root)
+        self.manifests = Manifests(store, self.keys)
+        self._anchor_path = anchor
+        self._anchor = self._find_anchor()
+        self.locked: VaultLocked | None = self._compare()
+        if self.locked is not None:
+            if not look_at_locked:
+                raise self.locked
+            return
+        store.sealed.anchor(self._anchor)
+        if not self.keys.has_manifests:
+            self._begin_manifests()
 
     @staticmethod
     def is_new(store: Store) -> bool:
         """Whether no vault has used the store yet: only then may a new root key be made for it."""
-        return store.sealed.value(_KEY_CHECK) is None
+        return not store.sealed.roots()
 
     def token_key(self) -> Secret:
         """Return the key of access-token hashes, the same for the life of the store."""
-        return self._token_key
+        return self.keys.token_key
+
+    def follow(self) -> None:
+        """Take up what other processes changed: root keys, clients' keys, the anchor.
+
+        Raises:
+            VaultLocked: the store was replaced while this process ran; nothing more is opened.
+        """
+        self.keys.follow()
+        if self.locked is None:
+            self.locked = self._compare()
+        self._require_unlocked()
+
+    def acknowledge(self) -> None:
+        """Take the store as it is for the right one, and carry on from there.
+
+        Without an anchor named, a store that had one has none from now on.
+        """
+        sealed = self._store.sealed
+        if self._anchor_path is None:
+            sealed.drop_value(_ANCHORED)
+            sealed.anchor(None)
+        else:
+            self._anchor = self._anchor_file(self._anchor_path)
+            self._anchor.accept(self._store)
+            sealed.value_once(_ANCHORED, b"1")
+            sealed.anchor(self._anchor)
+            sealed.advance()
+        self.locked = None
+        if not self.keys.has_manifests:
+            self._begin_manifests()
 
     def link_key(self) -> Secret:
         """Return the key of the hashes by which questions for consent are found."""
-        return Secret(hmac.digest(self._token_key.reveal(), b"tidegate consent links", "sha256"))
+        return Secret(
+            hmac.digest(self.keys.token_key.reveal(), b"tidegate consent links", "sha256")
+        )
 
     def seal(
         self,
@@ -70,36 +130,36 @@ class Vault:
         Raises:
             StoreConflict: the stored connection is not the version before this one.
         """
-        kek_version = self._kek_version(connection.client)
-        bound = (*_identity(connection), kek_version)
-        dek = new_key()
-        credential = SealedCredential(
-            kek_version=kek_version,
-            wrapped_dek=self._kek(connection.client, kek_version).seal(dek, "dek", *bound),
-            payload=Envelope(dek).seal(_pack(fields), "payload", *bound),
-        )
-        if first is None:
-            self._store.sealed.put(connection, credential)
-            return
-        issued, issued_at, expires_at = first
-        before = self._store.issued.get(connection.id)
-        serial = 1 if before is None else before.serial + 1
-        sealed = self.seal_issued(connection, serial, issued)
-        token = FirstToken(serial, sealed, issued_at, expires_at)
-        self._store.sealed.put(connection, credential, token)
+        self._require_unlocked()
+        for tries_left in reversed(range(_TRIES)):
+            sealed = self.sealed(connection, fields)
+            token = None if first is None else self._first_token(connection, *first)
+            entry = Entry(
+                connection.version,
+                credential_digest(connection.version, sealed),
+                b""
+                if token is None
+                else issued_digest(connection.version, token.serial, token.sealed),
+            )
+
+            def amend(before: StoredManifest | None, entry: Entry = entry) -> StoredManifest:
+                manifest = self.manifests.read_or_begin(connection.client, before)
+                return self.manifests.sign(connection.client, manifest.having(connection.id, entry))
+
+            try:
+                return self._store.sealed.put(connection, sealed, amend, token)
+            except KekReplaced:
+                if not tries_left:
+                    raise
+        return None
 
     def seal_pending(
         self, draft: Connection, question: str, fields: Mapping[str, Secret]
     ) -> SealedCredential:
         """Seal what a question for consent needs until it is answered; `question` is its id."""
-        kek_version = self._kek_version(draft.client)
-        bound = (*_identity(draft), kek_version, question)
-        dek = new_key()
-        return SealedCredential(
-            kek_version=kek_version,
-            wrapped_dek=self._kek(draft.client, kek_version).seal(dek, "pending dek", *bound),
-            payload=Envelope(dek).seal(_pack(fields), "pending payload", *bound),
-        )
+        self._require_unlocked()
+        version, key = self.keys.newest(draft.client)
+        return _seal(version, key, fields, "pending ", (*_identity(draft), version, question))
 
     def open_pending(
         self, draft: Connection, question: str, sealed: SealedCredential
@@ -109,11 +169,10 @@ class Vault:
         Raises:
             VaultRefused: it was altered, or moved.
         """
-        bound = (*_identity(draft), sealed.kek_version, question)
+        self._require_unlocked()
         try:
-            kek = self._kek(draft.client, sealed.kek_version)
-            dek = kek.open(sealed.wrapped_dek, "pending dek", *bound)
-            return _unpack(Envelope(dek).open(sealed.payload, "pending payload", *bound))
+            bound = (*_identity(draft), sealed.kek_version, question)
+            return self._unseal(draft, sealed, "pending ", bound)
         except (VaultRefused, OverflowError):
             raise VaultRefused(
                 "A question for consent does not open: its row in the store was altered. Find out "
@@ -126,123 +185,289 @@ class Vault:
         Raises:
             VaultRefused: there is none, or it is not what was sealed for exactly this connection.
         """
-        credential = self._store.sealed.get(connection)
-        if credential is None:
-            raise VaultRefused(f"{_named(connection)} has no sealed credential; connect it again.")
-        bound = (*_identity(connection), credential.kek_version)
+        self._require_unlocked()
+        for _ in range(_TRIES):
+            sealed, epoch = self._store.sealed.get(connection)
+            if sealed is None:
+                raise VaultRefused(
+                    f"{_named(connection)} has no sealed credential; connect it again."
+                )
+            manifest = self.manifests.at(connection.client, epoch)
+            if manifest is None and epoch is not None:
+                continue  # Somebody changed it between the two looks.
+            self._require_recorded(connection, manifest, sealed)
+            return self.unseal(connection, sealed)
+        raise VaultOutdated(f"{_named(connection)} changes all the time; try again.")
+
+    def forget(self, connection: Connection) -> bool:
+        """Delete a connection with all that is sealed for it; False when there is none."""
+        self._require_unlocked()
+
+        def amend(before: StoredManifest | None) -> StoredManifest:
+            manifest = self.manifests.read_or_begin(connection.client, before)
+            return self.manifests.sign(connection.client, manifest.without(connection.id))
+
+        return self._store.sealed.remove(connection, amend)
+
+    def keep_issued(
+        self,
+        connection: Connection,
+        fence: int,
+        serial: int,
+        fields: Mapping[str, Secret],
+        *,
+        issued_at: datetime,
+        expires_at: datetime,
+    ) -> bool:
+        """Seal and keep a token that a provider issued; `serial` is its number.
+
+        False when the turn to ask for it, `fence`, is somebody else's by now.
+        """
+        self._require_unlocked()
+        for tries_left in reversed(range(_TRIES)):
+            sealed = self.sealed_issued(connection, serial, fields)
+
+            def amend(
+                before: StoredManifest | None, sealed: SealedCredential = sealed
+            ) -> StoredManifest:
+                manifest = self.manifests.read(connection.client, before)
+                entry = manifest.entries.get(connection.id)
+                if entry is None or entry.version != connection.version:
+                    raise VaultOutdated(f"{_named(connection)} was replaced just now.")
+                digest = issued_digest(connection.version, serial, sealed)
+                changed = manifest.having(connection.id, replace(entry, issued=digest))
+                return self.manifests.sign(connection.client, changed)
+
+            try:
+                return self._store.issued.keep(
+                    connection, fence, sealed, amend, issued_at=issued_at, expires_at=expires_at
+                )
+            except VaultOutdated:
+                return False  # Connected anew meanwhile: what was issued is for the one before.
+            except KekReplaced:
+                if not tries_left:
+                    raise
+        return False
+
+    def open_issued(
+        self, connection: Connection, serial: int, sealed: SealedCredential
+    ) -> dict[str, Secret]:
+        """Return what `keep_issued` sealed for the same connection and number.
+
+        Raises:
+            VaultRefused: it was altered, moved or rolled back.
+            VaultOutdated: another token has taken its place.
+        """
+        self._require_unlocked()
+        for _ in range(_TRIES):
+            stored = self._store.sealed.manifest(connection.client)
+            manifest = self.manifests.read(connection.client, stored)
+            entry = manifest.entries.get(connection.id)
+            if entry is not None and self._is_entry(entry, connection, serial, sealed):
+                return self.unseal_issued(connection, serial, sealed)
+            token = self._store.issued.get(connection.id)
+            if token is None or token.sealed is None:
+                break
+            if (token.version, token.serial) != (connection.version, serial):
+                raise VaultOutdated(f"{_named(connection)} has another token by now; look again.")
+            if token.sealed == sealed:
+                # Unchanged in the store, so it is not the manifest's: unless that has just moved.
+                if self._store.sealed.manifest(connection.client) == stored:
+                    break
+                continue
+            sealed = token.sealed  # The client's key was replaced, and this sealed anew.
+        raise VaultRefused(
+            f"{_named(connection)} has an issued token that is not the one kept last: its row in "
+            "the store was altered or rolled back. Find out by whom, and connect it anew."
+        )
+
+    def rotate_client(self, client: str) -> Rotated:
+        """Give a client a new key, and seal all that it has anew; goes on with one cut off."""
+        self._require_unlocked()
+        return rotate_client(self, self._store, client)
+
+    def shred(self, client: str) -> int:
+        """Destroy a client's keys and all that they seal; return how many connections it had."""
+        self._require_unlocked()
+        gone = self._store.sealed.shred(
+            client, lambda before: self.manifests.tombstone(client, before)
+        )
+        self.keys.follow()
+        return gone
+
+    def begin_root(self, root: Root, values: Mapping[str, bytes]) -> None:
+        """Put the next root key beside the present one; both are good until `finish_root`.
+
+        Raises:
+            StoreConflict: one is being replaced already.
+        """
+        self._require_unlocked()
+        self._store.sealed.begin_root(self.keys.next_root(root), values)
+        self.keys.learn()
+
+    def rewrap(self) -> int:
+        """Wrap every client's key by the newest root key; return how many it were."""
+        self._require_unlocked()
+        self.keys.learn()
+        return rewrap(self.keys, self._store)
+
+    def finish_root(self) -> bool:
+        """Forget the root keys before the newest; False while one still wraps something."""
+        self._require_unlocked()
+        done = self._store.sealed.finish_root(self.keys.root()[0])
+        self.keys.learn()
+        return done
+
+    # For the modules of the vault.
+
+    def sealed(self, connection: Connection, fields: Mapping[str, Secret]) -> SealedCredential:
+        """Seal a credential under the client's newest key, without keeping it."""
+        version, key = self.keys.newest(connection.client)
+        bound = (*_identity(connection), version)
+        return _seal(version, key, fields, "", bound)
+
+    def sealed_issued(
+        self, connection: Connection, serial: int, fields: Mapping[str, Secret]
+    ) -> SealedCredential:
+        """Seal an issued token under the client's newest key, without keeping it."""
+        version, key = self.keys.newest(connection.client)
+        bound = (*_identity(connection), version, serial)
+        return _seal(version, key, fields, "issued ", bound)
+
+    def unseal(self, connection: Connection, sealed: SealedCredential) -> dict[str, Secret]:
+        """Open a credential, whether it is the newest or not."""
         try:
-            kek = self._kek(connection.client, credential.kek_version)
-            dek = kek.open(credential.wrapped_dek, "dek", *bound)
-            return _unpack(Envelope(dek).open(credential.payload, "payload", *bound))
+            bound = (*_identity(connection), sealed.kek_version)
+            return self._unseal(connection, sealed, "", bound)
         except (VaultRefused, OverflowError):
             raise VaultRefused(
                 f"{_named(connection)} does not open: its row in the store was altered, or moved "
                 "from another client, connection or origin. Find out by whom, and connect it anew."
             ) from None
 
-    def seal_issued(
-        self, connection: Connection, serial: int, fields: Mapping[str, Secret]
-    ) -> SealedCredential:
-        """Seal a token that a provider issued for a connection; `serial` is its number."""
-        kek_version = self._store.sealed.kek_version(connection.client)
-        if kek_version is None:
-            raise VaultRefused(f"{_named(connection)} has no key; connect it again.")
-        bound = (*_identity(connection), kek_version, serial)
-        dek = new_key()
-        return SealedCredential(
-            kek_version=kek_version,
-            wrapped_dek=self._kek(connection.client, kek_version).seal(dek, "issued dek", *bound),
-            payload=Envelope(dek).seal(_pack(fields), "issued payload", *bound),
-        )
-
-    def open_issued(
+    def unseal_issued(
         self, connection: Connection, serial: int, sealed: SealedCredential
     ) -> dict[str, Secret]:
-        """Return what `seal_issued` sealed for the same connection and number.
-
-        Raises:
-            VaultRefused: it was altered, or moved.
-        """
-        bound = (*_identity(connection), sealed.kek_version, serial)
+        """Open an issued token, whether it is the newest or not."""
         try:
-            kek = self._kek(connection.client, sealed.kek_version)
-            dek = kek.open(sealed.wrapped_dek, "issued dek", *bound)
-            return _unpack(Envelope(dek).open(sealed.payload, "issued payload", *bound))
+            bound = (*_identity(connection), sealed.kek_version, serial)
+            return self._unseal(connection, sealed, "issued ", bound)
         except (VaultRefused, OverflowError):
             raise VaultRefused(
                 f"{_named(connection)} has an issued token that does not open: its row in the "
                 "store was altered. Find out by whom, and connect it anew."
             ) from None
 
-    def _check(self, root: Root) -> None:
-        stored = self._store.sealed.value(_KEY_CHECK)
-        if stored is None:
-            mine = self._root.seal(_CHECKED, _KEY_CHECK)
-            stored = self._store.sealed.value_once(_KEY_CHECK, mine)
-        try:
-            self._root.open(stored, _KEY_CHECK)
-        except VaultRefused:
-            raise RootRefused(
-                f"The root key from {root.source} is not the one that sealed this store."
-            ) from None
+    def _first_token(
+        self,
+        connection: Connection,
+        fields: Mapping[str, Secret],
+        issued_at: datetime,
+        expires_at: datetime,
+    ) -> FirstToken:
+        before = self._store.issued.get(connection.id)
+        serial = 1 if before is None else before.serial + 1
+        sealed = self.sealed_issued(connection, serial, fields)
+        return FirstToken(serial, sealed, issued_at, expires_at)
 
-    def _open_token_key(self) -> Secret:
-        stored = self._store.sealed.value(_TOKEN_KEY)
-        if stored is None:
-            mine = self._root.seal(new_key(), _TOKEN_KEY)
-            stored = self._store.sealed.value_once(_TOKEN_KEY, mine)
+    def _unseal(
+        self,
+        connection: Connection,
+        sealed: SealedCredential,
+        kind: str,
+        bound: tuple[str | int | bytes, ...],
+    ) -> dict[str, Secret]:
+        key = self.keys.kek(connection.client, sealed.kek_version)
+        dek = key.envelope.open(sealed.wrapped_dek, f"{kind}dek", *bound)
+        return _unpack(Envelope(dek).open(sealed.payload, f"{kind}payload", *bound))
+
+    def _require_recorded(
+        self, connection: Connection, manifest: Manifest | None, sealed: SealedCredential
+    ) -> None:
+        """Refuse what opens, but is not what was kept last."""
+        entry = None if manifest is None else manifest.entries.get(connection.id)
         try:
-            return self._root.open(stored, _TOKEN_KEY)
-        except VaultRefused:
+            digest = credential_digest(connection.version, sealed)
+        except OverflowError:
+            digest = b""
+        if manifest is None:
             raise VaultRefused(
-                "The key of the access tokens does not open: its row in the store was altered. "
-                "Restore a backup of the store."
-            ) from None
-
-    def _kek(self, client: str, version: int) -> Envelope:
-        cached = self._keks.get((client, version))
-        if cached is not None:
-            return cached
-        wrapped = self._store.sealed.kek(client, version)
-        if wrapped is None:
-            raise VaultRefused(f"Client `{client}` has no key of version {version}.")
-        try:
-            kek = Envelope(self._root.open(wrapped, "kek", client, version))
-        except VaultRefused:
+                f"{_named(connection)} is not opened: the manifest of its client is missing. Find "
+                "out who writes the database, and connect it anew."
+            )
+        if entry is None or entry.version != connection.version or entry.credential != digest:
             raise VaultRefused(
-                f"The key of client `{client}` does not open: its row in the store was altered. "
-                "Restore a backup of the store."
-            ) from None
-        self._keks.put((client, version), kek)
-        return kek
+                f"{_named(connection)} is not the one kept last: its row in the store was altered "
+                "or rolled back. Find out by whom, and connect it anew."
+            )
 
-    def _kek_version(self, client: str) -> int:
-        version = self._store.sealed.kek_version(client)
-        return self._add_kek(client) if version is None else version
+    def _is_entry(
+        self, entry: Entry, connection: Connection, serial: int, sealed: SealedCredential
+    ) -> bool:
+        try:
+            digest = issued_digest(connection.version, serial, sealed)
+        except OverflowError:
+            return False
+        return entry.version == connection.version and entry.issued == digest
 
-    def _add_kek(self, client: str) -> int:
-        first = 1
-        wrapped = self._root.seal(new_key(), "kek", client, first)
-        self._store.sealed.add_kek(client, first, wrapped)
-        return first
+    def _begin_manifests(self) -> None:
+        """Record what is sealed in a store that was made before there were manifests."""
+        for client in sorted({client for client, _, _ in self._store.sealed.keks()}):
+            entries = {row.connection.id: entry_of(row) for row in self._store.sealed.rows(client)}
+
+            def amend(
+                before: StoredManifest | None,
+                client: str = client,
+                entries: dict[str, Entry] = entries,
+            ) -> StoredManifest:
+                epoch = before.epoch if before else 0
+                return self.manifests.sign(client, Manifest(epoch, entries))
+
+            self._store.sealed.sign_manifest(client, amend)
+        self.keys.recorded()
+
+    def _find_anchor(self) -> AnchorFile | None:
+        return None if self._anchor_path is None else self._anchor_file(self._anchor_path)
+
+    def _anchor_file(self, path: Path) -> AnchorFile:
+        return AnchorFile(path, self._store.directory, self.keys.token_key)
+
+    def _compare(self) -> VaultLocked | None:
+        """Compare the store with its anchor."""
+        anchored = self._store.sealed.value(_ANCHORED) is not None
+        if self._anchor is None:
+            if not anchored:
+                return None
+            return VaultLocked(
+                "The vault is locked: this store has an anchor, and `TIDEGATE_ANCHOR` does not "
+                "name it. Set it; where the anchor is given up, `tidegate vault acknowledge`."
+            )
+        try:
+            self._anchor.check(self._store)
+        except VaultLocked as locked:
+            return locked
+        if not anchored:
+            self._store.sealed.value_once(_ANCHORED, b"1")
+        return None
+
+    def _require_unlocked(self) -> None:
+        if self.locked is not None:
+            raise VaultLocked(str(self.locked))
 
 
-class _KekCache:
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._keks: OrderedDict[tuple[str, int], Envelope] = OrderedDict()
-
-    def get(self, key: tuple[str, int]) -> Envelope | None:
-        with self._lock:
-            if key in self._keks:
-                self._keks.move_to_end(key)
-            return self._keks.get(key)
-
-    def put(self, key: tuple[str, int], kek: Envelope) -> None:
-        with self._lock:
-            self._keks[key] = kek
-            if len(self._keks) > KEKS_CACHED_MAX:
-                self._keks.popitem(last=False)
+def _seal(
+    version: int,
+    key: ClientKey,
+    fields: Mapping[str, Secret],
+    kind: str,
+    bound: tuple[str | int | bytes, ...],
+) -> SealedCredential:
+    dek = new_key()
+    return SealedCredential(
+        kek_version=version,
+        wrapped_dek=key.envelope.seal(dek, f"{kind}dek", *bound),
+        payload=Envelope(dek).seal(_pack(fields), f"{kind}payload", *bound),
+    )
 
 
 def _identity(connection: Connection) -> tuple[str | int | bytes, ...]:

@@ -123,8 +123,8 @@ def test_a_connection_that_is_issued_tokens_says_how_they_fare(
     now = datetime.now(UTC)
     later = now + timedelta(hours=1)
     fence = state.store.issued.take(made, 0, holder="test", now=now, until=later)
-    sealed = state.vault.seal_issued(made, 1, {"access_token": Secret("at-1")})
-    state.store.issued.keep(made.id, fence, sealed, issued_at=now, expires_at=later)
+    token_1 = {"access_token": Secret("at-1")}
+    assert state.vault.keep_issued(made, fence, 1, token_1, issued_at=now, expires_at=later)
     assert token().startswith("until ")
     fence = state.store.issued.take(made, 1, holder="test", now=now, until=later)
     state.store.issued.give_up(

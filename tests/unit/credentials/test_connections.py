@@ -125,7 +125,7 @@ def test_disconnecting_destroys_the_secret(connections: Connections, store: Stor
     made = connect(connections)
     assert connections.disconnect("acme", "pay", "default") == (made, Revoked.NOT_OFFERED)
     assert store.connections.all() == ()
-    assert store.sealed.get(made) is None
+    assert store.sealed.get(made) == (None, None)
     connect(connections)
 
 

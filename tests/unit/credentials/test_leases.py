@@ -94,9 +94,9 @@ def test_a_changed_connection_is_leased_anew_and_alone(
     assert engine.held["con_one"][:3] == (2, ONE.origins, {"token": b"new"})
 
 
-def test_a_removed_connection_is_released(leases: Leases, engine: Holder, store: Store):
+def test_a_removed_connection_is_released(leases: Leases, engine: Holder, vault: Vault):
     leases.renew(NOON)
-    store.connections.remove("con_one")
+    vault.forget(ONE)
     renewal = leases.renew(NOON)
     assert renewal.released == ("con_one",)
     assert list(engine.held) == ["con_two"]

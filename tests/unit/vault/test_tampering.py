@@ -12,7 +12,7 @@ from support.samples import connection
 
 from tidegate.domain.secret import Secret
 from tidegate.store import Store
-from tidegate.store.schema import connections, keks, sealed_credentials, vault_values
+from tidegate.store.schema import connections, keks, roots, sealed_credentials
 from tidegate.vault import RootFile, RootRefused, Vault, VaultError, VaultRefused, open_root
 
 HERS = connection(id="con_hers", client="acme")
@@ -71,16 +71,16 @@ def test_every_flipped_bit_is_refused(
         bad = bytearray(good)
         bad[byte] ^= 1 << (byte % 8)
         change(sqlite_store, table, where, **{column: bytes(bad)})
-        vault._keks._keks.clear()
+        vault.keys._cache.keep(set())
         with pytest.raises(VaultRefused):
             vault.open(HERS)
     for shorter in (b"", good[:1], good[:13], good[:-1], good + b"\0"):
         change(sqlite_store, table, where, **{column: shorter})
-        vault._keks._keks.clear()
+        vault.keys._cache.keep(set())
         with pytest.raises(VaultRefused):
             vault.open(HERS)
     change(sqlite_store, table, where, **{column: good})
-    vault._keks._keks.clear()
+    vault.keys._cache.keep(set())
     assert vault.open(HERS)["token"].reveal() == b"secret"
 
 
@@ -145,7 +145,7 @@ def test_another_key_version_does_not_open(sealed: Store, root_file: Path, kek_v
 def test_an_old_row_put_back_under_a_newer_version_does_not_open(
     sealed: Store, vault: Vault, root_file: Path
 ):
-    old = sealed.sealed.get(HERS)
+    old, _ = sealed.sealed.get(HERS)
     assert old is not None
     vault.seal(connection(id="con_hers", version=2), {"token": Secret("new")})
     where = {"connection": "con_hers"}
@@ -162,22 +162,21 @@ def test_a_deleted_client_key_is_told_as_such_when_sealing_again(sealed: Store, 
 
 
 @pytest.mark.parametrize(
-    ("name", "error"), [("key-check", RootRefused), ("token-key", VaultRefused)]
+    ("column", "error"), [("key_check", RootRefused), ("token_key", VaultRefused)]
 )
 def test_the_vault_does_not_start_on_altered_values_of_its_own(
-    sealed: Store, root_file: Path, name: str, error: type[VaultError]
+    sealed: Store, root_file: Path, column: str, error: type[VaultError]
 ):
-    good: bytes = stored(sealed, vault_values, "value", name=name)
+    good: bytes = stored(sealed, roots, column, number=1)
     for byte in range(0, len(good), 5):
         bad = bytearray(good)
         bad[byte] ^= 0x10
-        change(sealed, vault_values, {"name": name}, value=bytes(bad))
+        change(sealed, roots, {"number": 1}, **{column: bytes(bad)})
         with pytest.raises(error):
             again(sealed, root_file)
 
 
 def test_the_vaults_values_do_not_stand_in_for_each_other(sealed: Store, root_file: Path):
-    check = stored(sealed, vault_values, "value", name="key-check")
-    change(sealed, vault_values, {"name": "token-key"}, value=check)
+    change(sealed, roots, {"number": 1}, token_key=stored(sealed, roots, "key_check", number=1))
     with pytest.raises(VaultRefused):
         again(sealed, root_file)

@@ -13,7 +13,7 @@ from support.samples import connection
 from tidegate.domain.secret import Secret
 from tidegate.store import Store
 from tidegate.vault import RootFile, RootRefused, Vault, VaultRefused, create_root_file, open_root
-from tidegate.vault.vault import KEKS_CACHED_MAX
+from tidegate.vault.keys import KEKS_CACHED_MAX
 
 
 def revealed(fields: dict[str, Secret]) -> dict[str, bytes]:
@@ -89,18 +89,18 @@ def test_nothing_in_the_database_shows_a_secret(sqlite_store: Store, root_file: 
 def test_the_same_secret_sealed_twice_looks_different(store: Store, vault: Vault):
     for name in ("a", "b"):
         vault.seal(connection(id=f"con_{name}", name=name), {"token": Secret("same")})
-    one, two = (store.sealed.get(each) for each in store.connections.all())
+    one, two = (store.sealed.get(each)[0] for each in store.connections.all())
     assert one is not None
     assert two is not None
     assert not {one.payload, one.wrapped_dek} & {two.payload, two.wrapped_dek}
 
 
 def test_keys_kept_ready_are_bounded(vault: Vault, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tidegate.vault.vault.KEKS_CACHED_MAX", 3)
+    monkeypatch.setattr("tidegate.vault.keys.KEKS_CACHED_MAX", 3)
     made = [connection(id=f"con_{n}", client=f"client-{n}") for n in range(5)]
     for one in made:
         vault.seal(one, {"token": Secret(one.client)})
-    assert list(vault._keks._keks) == [("client-2", 1), ("client-3", 1), ("client-4", 1)]
+    assert list(vault.keys._cache._keys) == [("client-2", 1), ("client-3", 1), ("client-4", 1)]
     for one in made:
         assert revealed(vault.open(one)) == {"token": one.client.encode()}
     assert KEKS_CACHED_MAX == 1024
