@@ -112,12 +112,13 @@ class Services:
     @cached_property
     def root(self) -> Root:
         """The root key, or the service that keeps it."""
-        return open_root(root_source(self.home, self.store), self.store)
+        return self._open_root()
 
     @cached_property
     def vault(self) -> Vault:
         """The vault."""
-        return Vault(self.store, self.root, self.home.anchor)
+        reopen = None if self.home.root_from == "passphrase" else self._open_root
+        return Vault(self.store, self.root, self.home.anchor, reopen=reopen)
 
     @cached_property
     def tokens(self) -> AccessTokens:
@@ -223,6 +224,9 @@ class Services:
             revision.declaration, consumer, method, url, client=client, connection=connection
         )
         return explain(self.snapshot(revision), request)
+
+    def _open_root(self) -> Root:
+        return open_root(root_source(self.home, self.store), self.store)
 
     def _check(self, declaration: Declaration) -> None:
         from tidegate.engine import check_snapshot

@@ -41,6 +41,7 @@ _COMMANDS = (
     (_OPERATE, "up", "running:up", "Run the gateway, and follow the declaration as it changes."),
     (_OPERATE, "explain", "explaining:explain", "Say what would decide a call, without making it."),
     (_OPERATE, "calls", "records:calls", "Show the calls that were made."),
+    (_OPERATE, "vault", "vaulting:vault", "Replace keys, look, shred a client, back up, restore."),
     (_OPERATE, "usage", "records:usage", "Count calls by client, provider and operation."),
     (_TRY, "demo", "story:demo", "Watch a dozen calls go through, or be refused, and why."),
     (_TRY, "sandbox", "trying:sandbox", "Run a provider made from an OpenAPI document."),

@@ -74,6 +74,15 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
+    def one_moment(self) -> Generator[sa.Connection]:
+        """Open a transaction whose every statement sees the same state; SQLite's all do."""
+        engine = self._engine
+        if not self.is_sqlite:
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        with self._explained(), engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
     def writing(self, *, relaxed: bool = False) -> Generator[sa.Connection]:
         """Open a transaction that writes; once left, it is on disk.
 

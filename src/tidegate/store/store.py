@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from tidegate.store.calls import Calls
 from tidegate.store.connections import Connections
 from tidegate.store.consents import Consents
+from tidegate.store.copying import copy_all, is_unused
 from tidegate.store.database import Database
+from tidegate.store.errors import StoreRefused
 from tidegate.store.issued import IssuedTokens
 from tidegate.store.migrate import migrate
 from tidegate.store.revisions import Revisions
@@ -61,6 +63,27 @@ class Store:
         """Return a number that grows with every change of what a snapshot depends on."""
         with self._database.reading() as connection:
             return connection.execute(sa.select(generation.c.value)).scalar_one()
+
+    def copy_into(self, target: Store) -> None:
+        """Copy everything, as of one moment, into a store that is new.
+
+        Raises:
+            StoreRefused: it has been in use.
+        """
+        copy_all(self._database, target._database)
+
+    def require_unused(self) -> None:
+        """Refuse a store in which something was declared or sealed.
+
+        Raises:
+            StoreRefused: it has been in use.
+        """
+        with self._database.reading() as connection:
+            if not is_unused(connection):
+                raise StoreRefused(
+                    "The store to restore into is in use already; name a new one "
+                    "(`TIDEGATE_HOME` or `TIDEGATE_STORE`)."
+                )
 
     def close(self) -> None:
         """Close all connections to the database."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from tidegate.domain.secret import Secret
@@ -44,8 +45,9 @@ class Keys:
         RootRefused: the root key is not the one that seals this store.
     """
 
-    def __init__(self, store: Store, root: Root) -> None:
+    def __init__(self, store: Store, root: Root, reopen: Callable[[], Root] | None = None) -> None:
         self._store = store
+        self._reopen = reopen
         self._cache = _Cache()
         self._lock = threading.Lock()
         self._roots: dict[int, Root] = {}
@@ -79,6 +81,8 @@ class Keys:
                 self._roots |= _handed(newest.number, newest.handover, self._roots[before])
             elif before in stored and before not in self._roots and newest.number in self._roots:
                 self._roots |= _handed(before, newest.handback, self._roots[newest.number])
+            if newest.number not in self._roots:
+                self._read_again(newest)
 
     def follow(self) -> None:
         """Take up what another process changed."""
@@ -156,6 +160,18 @@ class Keys:
             handover=present.seal(root.handed, "handover", number + 1),
             handback=root.wrap.seal(handed, "handback", number),
         )
+
+    def _read_again(self, newest: StoredRoot) -> None:
+        """The handover was missed; the next key may be where this one came from."""
+        if self._reopen is None:
+            return
+        try:
+            root = self._reopen()
+            if number_of(root.wrap, (newest,)) is not None:
+                self._roots[newest.number] = root
+        except RootRefused:
+            # What is in use goes on; whoever needs the key is told that it is not there.
+            return
 
     def _recognise(self, root: Root) -> tuple[int, bool]:
         stored = self._store.sealed.roots()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -43,7 +43,7 @@ class Vault:
 
     `anchor` is a file that remembers the store's epoch. `look_at_locked` opens the vault also where
     the anchor says that the store was replaced, so that an operator can look and acknowledge;
-    nothing is opened or sealed then.
+    nothing is opened or sealed then. `reopen` reads the root key anew, where nobody must be asked.
 
     Raises:
         RootRefused: the root key is not the one that seals this store.
@@ -57,9 +57,10 @@ class Vault:
         anchor: Path | None = None,
         *,
         look_at_locked: bool = False,
+        reopen: Callable[[], Root] | None = None,
     ) -> None:
         self._store = store
-        self.keys = Keys(store, root)
+        self.keys = Keys(store, root, reopen)
         self.manifests = Manifests(store, self.keys)
         self._anchor_path = anchor
         self._anchor = self._find_anchor()
