@@ -128,7 +128,7 @@ class IssuedTokens:
             with self._sealing.changing(connection.client, amend, publish=False) as database:
                 require_newest_kek(database, connection.client, sealed.kek_version)
                 if database.execute(statement).rowcount != 1:
-                    raise _TurnIsOver
+                    raise _TurnIsOver  # noqa: TRY301 - it leaves the transaction undone
         except _TurnIsOver:
             return False
         return True

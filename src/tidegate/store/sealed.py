@@ -178,8 +178,7 @@ class Sealed:
         return removed
 
     def rows(self, client: str, *, not_under: int = 0, limit: int | None = None) -> list[SealedRow]:
-        """Return what is sealed for a client, by connection; `not_under` leaves out what is by then
-        under that version of its key."""  # noqa: D209 - one sentence
+        """Return what is sealed for a client; only what is under an older key than `not_under`."""
         with self._database.reading() as database:
             return _rows(database, client, not_under, limit)
 

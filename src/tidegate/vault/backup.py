@@ -93,9 +93,7 @@ def _age() -> Any:
 
 def _handed(head: bytes, backup: Path) -> Secret:
     try:
-        if not head.startswith(_MAGIC):
-            raise ValueError
-        found = cast("dict[str, object]", json.loads(head[len(_MAGIC) :]))
+        found = cast("dict[str, object]", json.loads(head.removeprefix(_MAGIC)))
         return Secret(bytes.fromhex(str(found["root"])))
     except (ValueError, KeyError, TypeError):
         raise BackupRefused(f"`{backup}` is no backup of this version of Tidegate.") from None
@@ -134,13 +132,14 @@ def _identities(file: Path) -> list[Any]:
                 raise BackupRefused(f"Others may read `{file}`; run `chmod 600 {file}`.")
             lines = [line.strip() for line in opened.read(_HEAD_BYTES_MAX).splitlines()]
         found = [line for line in lines if line and not line.startswith("#")]
-        if not found:
-            raise ValueError
-        return [pyrage.x25519.Identity.from_str(line) for line in found]
+        keys = [pyrage.x25519.Identity.from_str(line) for line in found]
     except OSError as error:
         raise BackupRefused(f"`{file}` cannot be read: {error.strerror}.") from None
     except (ValueError, pyrage.IdentityError):
-        raise BackupRefused(f"`{file}` holds no age identity (`AGE-SECRET-KEY-1…`).") from None
+        keys = []
+    if not keys:
+        raise BackupRefused(f"`{file}` holds no age identity (`AGE-SECRET-KEY-1…`).")
+    return keys
 
 
 class _Joined:
