@@ -82,7 +82,7 @@ def running_scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def scene(running_scene: Scene) -> Scene:
     state = running_scene.gateway.started.state
     for one in state.store.connections.all():
-        state.store.connections.remove(one.id)
+        state.vault.forget(one)
     return running_scene
 
 

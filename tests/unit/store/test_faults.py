@@ -11,12 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from support import processes
 from support.postgresql import PostgreSQL, postgresql_cluster
 from support.samples import NOON, call, connection, declaration
 
 from tidegate.domain.secret import Secret
-from tidegate.store import SealedCredential, Store, StoreError, StoreUnavailable
+from tidegate.store import (
+    SealedCredential,
+    Store,
+    StoredKek,
+    StoredManifest,
+    StoredRoot,
+    StoreError,
+    StoreUnavailable,
+)
 from tidegate.vault import RootFile, Vault, open_root
 
 KILLS = 30
@@ -107,12 +116,13 @@ def test_a_damaged_file_is_told(tmp_path: Path):
 
 def test_errors_quote_no_row(store: Store):
     secret_like = "canary-8d1f0c"
-    store.sealed.put(connection(), SealedCredential(1, secret_like.encode(), secret_like.encode()))
-    with pytest.raises(Exception) as refused:
-        store.sealed.put(
-            connection(id="con_1", name="other"),
-            SealedCredential(1, secret_like.encode(), secret_like.encode()),
-        )
+    noise = SealedCredential(1, secret_like.encode(), secret_like.encode())
+    unsigned = StoredManifest(epoch=1, kek_version=1, entries=b"", mac=b"")
+    store.sealed.first_root(StoredRoot(1, "a test", b"check", b"token key"))
+    store.sealed.add_kek(StoredKek("acme", 1, b"wrapped", 1))
+    store.sealed.put(connection(), noise, lambda before: unsigned)
+    with pytest.raises(sa.exc.IntegrityError) as refused:
+        store.sealed.put(connection(id="con_1", name="other"), noise, lambda before: unsigned)
     chain: list[BaseException | None] = [refused.value]
     while chain[-1] is not None:
         chain.append(chain[-1].__cause__ or chain[-1].__context__)
