@@ -13,6 +13,7 @@ from tidegate.domain.attach import AttachPart
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
 from tidegate.domain.sign import Signer
+from tidegate.domain.rotation import Rotation
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,8 @@ class Provider:
     """How access tokens are obtained, where `attach` wants one."""
     sign: Signer | None = None
     """How calls are signed, after all of `attach`."""
+    rotation: Rotation = Rotation()
+    """How its credentials are replaced."""
 
 
 @dataclass(frozen=True, slots=True)

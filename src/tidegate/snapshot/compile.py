@@ -211,7 +211,7 @@ def _connections(declaration: Declaration, connections: Iterable[Connection]) ->
             "client": connection.client,
             "provider": connection.provider,
             "name": connection.name,
-            "version": connection.version,
+            "version": connection.lease_version,
             "origins": connection.origins,
         }
         for connection in sorted(connections, key=lambda c: (c.client, c.provider, c.name))

@@ -12,6 +12,7 @@ from tidegate.store.consents import Consent
 from tidegate.store.errors import StoreConflict, StoreError, StoreRefused, StoreUnavailable
 from tidegate.store.issued import IssuedToken
 from tidegate.store.revisions import Revision
+from tidegate.store.rotations import RotationRow
 from tidegate.store.sealed import FirstToken, SealedCredential
 from tidegate.store.store import Store
 
@@ -21,6 +22,7 @@ __all__ = [
     "FirstToken",
     "IssuedToken",
     "Revision",
+    "RotationRow",
     "SealedCredential",
     "Store",
     "StoreConflict",

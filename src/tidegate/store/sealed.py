@@ -94,6 +94,13 @@ class Sealed:
             row = database.execute(statement).mappings().first()
         return None if row is None else SealedCredential(**row)
 
+    def versions(self, connection: str) -> tuple[int, ...]:
+        """Name the versions that are kept: during a rotation, two."""
+        column = sealed_credentials.c
+        statement = sa.select(column.version).where(column.connection == connection)
+        with self._database.reading() as database:
+            return tuple(database.execute(statement.order_by(column.version)).scalars())
+
     def kek_version(self, client: str) -> int | None:
         """Return the version of the client's newest key."""
         statement = sa.select(sa.func.max(keks.c.version)).where(keks.c.client == client)

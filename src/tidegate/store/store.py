@@ -14,6 +14,7 @@ from tidegate.store.database import Database
 from tidegate.store.issued import IssuedTokens
 from tidegate.store.migrate import migrate
 from tidegate.store.revisions import Revisions
+from tidegate.store.rotations import Rotations
 from tidegate.store.schema import generation
 from tidegate.store.sealed import Sealed
 from tidegate.store.tokens import Tokens
@@ -30,6 +31,7 @@ class Store:
         self.calls = Calls(database)
         self.issued = IssuedTokens(database)
         self.consents = Consents(database)
+        self.rotations = Rotations(database)
         self.sealed = Sealed(database)
         """For the vault alone: what is in here is sealed, and the vault holds the keys."""
 

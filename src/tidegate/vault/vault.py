@@ -70,14 +70,7 @@ class Vault:
         Raises:
             StoreConflict: the stored connection is not the version before this one.
         """
-        kek_version = self._kek_version(connection.client)
-        bound = (*_identity(connection), kek_version)
-        dek = new_key()
-        credential = SealedCredential(
-            kek_version=kek_version,
-            wrapped_dek=self._kek(connection.client, kek_version).seal(dek, "dek", *bound),
-            payload=Envelope(dek).seal(_pack(fields), "payload", *bound),
-        )
+        credential = self.sealed(connection, fields)
         if first is None:
             self._store.sealed.put(connection, credential)
             return
@@ -87,6 +80,17 @@ class Vault:
         sealed = self.seal_issued(connection, serial, issued)
         token = FirstToken(serial, sealed, issued_at, expires_at)
         self._store.sealed.put(connection, credential, token)
+
+    def sealed(self, connection: Connection, fields: Mapping[str, Secret]) -> SealedCredential:
+        """Seal a secret for a connection's version, for a caller who keeps it with something else."""
+        kek_version = self._kek_version(connection.client)
+        bound = (*_identity(connection), kek_version)
+        dek = new_key()
+        return SealedCredential(
+            kek_version=kek_version,
+            wrapped_dek=self._kek(connection.client, kek_version).seal(dek, "dek", *bound),
+            payload=Envelope(dek).seal(_pack(fields), "payload", *bound),
+        )
 
     def seal_pending(
         self, draft: Connection, question: str, fields: Mapping[str, Secret]
