@@ -12,8 +12,8 @@ from typing import Literal
 from tidegate.domain.attach import AttachPart
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
+from tidegate.domain.rotation import BY_HAND, Rotation
 from tidegate.domain.sign import Signer
-from tidegate.domain.rotation import Rotation
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Provider:
     """How access tokens are obtained, where `attach` wants one."""
     sign: Signer | None = None
     """How calls are signed, after all of `attach`."""
-    rotation: Rotation = Rotation()
+    rotation: Rotation = BY_HAND
     """How its credentials are replaced."""
 
 

@@ -161,3 +161,7 @@ class Rotation:
         if self.max_age_ms is not None:
             return self.max_age_ms
         return (90 if self.has_hook else 365) * DAY_MS
+
+
+BY_HAND: Final = Rotation()
+"""What holds where nothing is declared: a person makes the new key."""

@@ -32,6 +32,13 @@ class Connections:
             row = connection.execute(statement).mappings().first()
         return None if row is None else Connection(**row)
 
+    def get(self, connection_id: str) -> Connection | None:
+        """Return one connection."""
+        statement = sa.select(connections).where(connections.c.id == connection_id)
+        with self._database.reading() as connection:
+            row = connection.execute(statement).mappings().first()
+        return None if row is None else Connection(**row)
+
     def remove(self, connection_id: str) -> bool:
         """Delete a connection and all that is sealed for it; False when there is none."""
         sealed = sealed_credentials.c.connection == connection_id

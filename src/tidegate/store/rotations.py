@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -30,13 +30,12 @@ from tidegate.store.sealed import SealedCredential
 GATEWAY_GONE: Final = timedelta(hours=1)
 """After how long a silent gateway counts no more: by then its leases have ended (`LEASE`)."""
 
-_ENUMS: Final = {"state": RotationState, "overlap_class": OverlapClass}
-
 
 @dataclass(frozen=True, slots=True)
 class RotationRow:
     """One replacement of a connection's credential.
 
+    `entered` is the version that a person entered, on which it rests.
     `old_id` and `new_id` are the provider's names of the keys. `known_ids` are the keys there were
     before. `asked`: a request went out and its outcome is not known. `task` is what a person has to
     do; `trouble` is why the last step did not succeed.
@@ -51,6 +50,7 @@ class RotationRow:
     overlap_class: OverlapClass
     author: str
     state: RotationState
+    entered: int
     old_version: int
     started_at: datetime
     state_at: datetime
@@ -210,7 +210,9 @@ class Rotations:
         Raises:
             StoreConflict: the turn is somebody else's.
         """
-        current = sa.exists().where(connections.c.id == connection, connections.c.version == version)
+        current = sa.exists().where(
+            connections.c.id == connection, connections.c.version == version
+        )
         with self._database.writing() as database:
             self._set(database, rotation, fence, values)
             database.execute(
@@ -314,9 +316,7 @@ def _entered_anew(connection: Connection) -> StoreConflict:
     )
 
 
-def _update(
-    database: sa.Connection, rotation: str, fence: int, values: dict[str, object]
-) -> bool:
+def _update(database: sa.Connection, rotation: str, fence: int, values: dict[str, object]) -> bool:
     plain = {
         name: value.value if isinstance(value, RotationState) else value
         for name, value in values.items()
@@ -331,5 +331,7 @@ def _generation(database: sa.Connection) -> int:
 
 
 def _row(row: sa.RowMapping) -> RotationRow:
-    values = dict(row) | {name: kind(row[name]) for name, kind in _ENUMS.items()}
+    values: dict[str, Any] = dict(row)
+    values["state"] = RotationState(row["state"])
+    values["overlap_class"] = OverlapClass(row["overlap_class"])
     return RotationRow(**values)

@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("overlap_class", sa.Text, nullable=False),
         sa.Column("author", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
+        sa.Column("entered", sa.Integer, nullable=False),
         sa.Column("old_version", sa.Integer, nullable=False),
         sa.Column("new_version", sa.Integer),
         sa.Column("old_id", sa.Text),
