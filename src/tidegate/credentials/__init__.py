@@ -14,6 +14,7 @@ from tidegate.credentials.keeper import Keeper
 from tidegate.credentials.leases import Leases, LeaseTaker, Renewal
 from tidegate.credentials.refresh import Refresher, Renewed
 from tidegate.credentials.revoke import Revoked
+from tidegate.credentials.rotator import Rotator
 from tidegate.credentials.tokens import AccessTokens, check_format
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Renewal",
     "Renewed",
     "Revoked",
+    "Rotator",
     "Shown",
     "Why",
     "check_format",
