@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.rotating import IN_PLACE, MANY, Clock, Scene, connect, provider_of
@@ -54,7 +55,7 @@ def make(sqlite_store: Store, root_file: Path, engine: Engine) -> Iterator[MakeS
 
 @contextmanager
 def made(
-    store: Store, vault: Vault, engine: Engine, rotation: Rotation, **options
+    store: Store, vault: Vault, engine: Engine, rotation: Rotation, **options: Any
 ) -> Iterator[Scene]:
     with KeyServer(**options) as server:
         first = server.make("made by hand")

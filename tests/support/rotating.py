@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from tidegate.credentials import Rotator
 from tidegate.domain.attach import AttachHeader
@@ -49,7 +50,7 @@ IN_PLACE = Rotation(
 )
 
 
-def provider_of(server: KeyServer, rotation: Rotation, **values) -> Provider:
+def provider_of(server: KeyServer, rotation: Rotation, **values: Any) -> Provider:
     return Provider(
         name="api",
         title="API",

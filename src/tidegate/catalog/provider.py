@@ -21,12 +21,14 @@ from tidegate.catalog.openapi import Api, read_operations
 from tidegate.catalog.origins import origin_problem
 from tidegate.catalog.patterns import shape
 from tidegate.catalog.preset import preset_entry, preset_names
+from tidegate.catalog.rotation import over_preset, rotation_of
 from tidegate.catalog.schema import ProviderEntry
 from tidegate.catalog.yaml_source import Path, Source
 from tidegate.domain.attach import AttachBasic, AttachHeader, fields_of
 from tidegate.domain.declaration import Bounds, Deadlines, Provider, TlsPolicy, Variable
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
+from tidegate.domain.rotation import Rotation
 from tidegate.domain.sign import Signer
 
 _PEM_BYTES_MAX = 1024**2
@@ -91,7 +93,11 @@ class _Builder:
             token_grant=self._token_grant(entry),
             sign=self._signer(entry),
         )
-        provider = replace(provider, variable_rules=self._rules(entry, provider.variables))
+        provider = replace(
+            provider,
+            variable_rules=self._rules(entry, provider.variables),
+            rotation=self._rotation(entry, preset, provider),
+        )
         self._check_fields(provider)
         if self.errors:
             raise ConfigErrors(self.errors)
@@ -216,6 +222,13 @@ class _Builder:
             self._wrong(("auth",), "`oauth2` stands alone: its access token is the credential")
         return grants[0] if grants else None
 
+    def _rotation(
+        self, entry: ProviderEntry, preset: ProviderEntry | None, provider: Provider
+    ) -> Rotation:
+        grant = provider.token_grant
+        fields = fields_of(provider.attach) if grant is None else grant.fields
+        return rotation_of(entry, self.declared, preset, provider.origins, fields, self._wrong)
+
     def _tls(self, entry: ProviderEntry) -> TlsPolicy:
         tls = entry.tls
         return TlsPolicy(
@@ -279,6 +292,7 @@ def _over(entry: ProviderEntry, preset: ProviderEntry | None) -> ProviderEntry:
     said["headers"] = {**kept, **entry.headers}
     said["variables"] = {**preset.variables, **entry.variables}
     said["base_path"] = entry.base_path
+    said["rotation"] = over_preset(entry.rotation, preset.rotation)
     return preset.model_copy(update=said)
 
 

@@ -10,9 +10,10 @@ import re
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic.functional_validators import AfterValidator, model_validator
 
+from tidegate.catalog.entry import Entry
 from tidegate.catalog.errors import listed, shown
 from tidegate.catalog.fields import (
     Address,
@@ -40,18 +41,11 @@ from tidegate.catalog.fields import (
     check_fixed_headers,
     refuse,
 )
+from tidegate.catalog.rotation_form import RotationEntry
 from tidegate.catalog.templates import WrongTemplateError, read_template
 from tidegate.catalog.yaml_source import Path
 
 GIBIBYTE = 1024**3
-
-
-class Entry(BaseModel):
-    """The base of all that stands in the file: unknown keys and wrong types are errors."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
-    )
 
 
 class ClientEntry(Entry):
@@ -532,6 +526,8 @@ class ProviderEntry(Entry):
     """Let `%2F` stand inside a path parameter. A weakening."""
     echo: Literal["redact", "refuse"] = "redact"
     """Strike the credential out of an answer that holds it, or refuse the answer."""
+    rotation: RotationEntry = RotationEntry()
+    """How its credentials are replaced, and how old they may become."""
 
     @model_validator(mode="after")
     def _origin_once(self) -> ProviderEntry:

@@ -100,7 +100,7 @@ class Rotator:
         by_hand = not rotation.has_hook
         if not by_hand:
             self._require_admin(declaration, connection, provider)
-            _require_values(provider)
+            _require_values(provider, connection.client)
         now = self._clock()
         row = RotationRow(
             id=f"rot-{secrets.token_hex(8)}",
@@ -596,8 +596,11 @@ def _bearing(row: RotationRow, keys: tuple[Key, ...]) -> list[Key]:
 
 
 def _values(rotation: Rotation, row: RotationRow) -> Values:
-    given = {one.name: one.value for one in rotation.parameters if one.value is not None}
-    values: dict[str, str | tuple[str, ...]] = {**given, "name": row.key_name}
+    values: dict[str, str | tuple[str, ...]] = {"name": row.key_name}
+    for one in rotation.parameters:
+        value = one.value_for(row.client)
+        if value is not None:
+            values[one.name] = value
     if row.old_id is not None:
         values["old_id"] = row.old_id
     return values
@@ -615,8 +618,8 @@ def _provider(declaration: Declaration, connection: Connection) -> Provider:
     raise CredentialRefused(f"Provider `{connection.provider}` is no longer declared.")
 
 
-def _require_values(provider: Provider) -> None:
-    missing = [one for one in provider.rotation.parameters if one.value is None]
+def _require_values(provider: Provider, client: str) -> None:
+    missing = [one for one in provider.rotation.parameters if one.value_for(client) is None]
     if missing:
         raise CredentialRefused(
             f"Rotation at `{provider.name}` needs to be told "

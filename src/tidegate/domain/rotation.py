@@ -114,11 +114,19 @@ class Identify:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What a hook needs to be told besides (a project, the new key's scopes), and the value."""
+    """What a hook needs to be told besides (a project, the new key's scopes), and the value.
+
+    `special` are single clients' own values.
+    """
 
     name: str
     description: str
     value: str | tuple[str, ...] | None = None
+    special: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
+
+    def value_for(self, client: str) -> str | tuple[str, ...] | None:
+        """The client's own value, or the one for all."""
+        return dict(self.special).get(client, self.value)
 
 
 @dataclass(frozen=True, slots=True)
