@@ -44,7 +44,7 @@ def over_preset(declared: RotationEntry, preset: RotationEntry) -> RotationEntry
     return preset.model_copy(update=said)
 
 
-def rotation_of(
+def rotation_of(  # noqa: PLR0917 - what a provider is made of
     entry: ProviderEntry,
     declared: ProviderEntry,
     preset: ProviderEntry | None,
