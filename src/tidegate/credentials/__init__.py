@@ -6,7 +6,9 @@ refused with a sentence that says why, and never what it was.
 
 from __future__ import annotations
 
+from tidegate.credentials.ages import CredentialAge, Due, ages
 from tidegate.credentials.authorization import ConsentRefused, Why
+from tidegate.credentials.caretaker import Caretaker
 from tidegate.credentials.connections import Connections
 from tidegate.credentials.consent import Asked, Consents, Shown
 from tidegate.credentials.errors import CredentialRefused
@@ -20,10 +22,13 @@ from tidegate.credentials.tokens import AccessTokens, check_format
 __all__ = [
     "AccessTokens",
     "Asked",
+    "Caretaker",
     "Connections",
     "ConsentRefused",
     "Consents",
+    "CredentialAge",
     "CredentialRefused",
+    "Due",
     "Keeper",
     "LeaseTaker",
     "Leases",
@@ -34,5 +39,6 @@ __all__ = [
     "Rotator",
     "Shown",
     "Why",
+    "ages",
     "check_format",
 ]

@@ -402,7 +402,8 @@ class Rotator:
             return self._leave(turn, State.MANUAL, task="revoke_old", trouble=None)
         side, admin = self._side(turn), self._admin(turn)
         used = side.last_used(admin, row.old_id)
-        if used is not None and row.promoted_at is not None and used > row.promoted_at:
+        # Until then the gateways' own last calls with it may have been on their way.
+        if used is not None and used > row.state_at + drain_of(turn.provider):
             trouble = "the provider still sees the old key in use, by somebody who is not Tidegate"
             return self._later(row, turn.fence, trouble)
         self._store.rotations.note(row.id, turn.fence, asked="revoke", asked_at=now)
