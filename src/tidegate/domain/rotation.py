@@ -161,7 +161,8 @@ class Rotation:
     @property
     def has_hook(self) -> bool:
         """Whether Tidegate can make a new key by itself."""
-        return self.create is not None and not self.waits_for
+        by_hand = self.overlap_class is OverlapClass.CONSOLE
+        return not by_hand and self.create is not None and not self.waits_for
 
     @property
     def age_max_ms(self) -> int:
