@@ -157,8 +157,10 @@ def tell(before: RotationRow, row: RotationRow) -> None:
                 "rotation_needs_person", **named, task=row.task, reason=row.trouble, hint=hint
             )
     elif row.state is not before.state or row.active != before.active:
-        say = _log.warning if row.state is RotationState.ROLLED_BACK else _log.info
-        say("rotation_step", **named, reason=row.trouble)
+        if row.state is RotationState.ROLLED_BACK:
+            _log.warning("rotation_step", **named, reason=row.trouble)
+        else:
+            _log.info("rotation_step", **named)
     elif row.trouble is not None and row.failures != before.failures:
         _log.warning("rotation_delayed", **named, reason=row.trouble)
 
