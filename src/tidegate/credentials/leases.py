@@ -143,9 +143,7 @@ class Leases:
             fields[ACCESS_TOKEN] = issued[ACCESS_TOKEN]
             until = min(until, token.expires_at)
         serial, entered = _serial(token), connection.lease_version
-        self._engine.lease(
-            connection.id, entered, connection.origins, fields, until, serial=serial
-        )
+        self._engine.lease(connection.id, entered, connection.origins, fields, until, serial=serial)
         self._held[connection.id] = _Lease(connection.version, entered, serial, until)
 
 
