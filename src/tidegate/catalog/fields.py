@@ -121,6 +121,8 @@ def _lifetime(value: Any) -> Any:
     if not 0 < int(found[1][:9]) <= _LIFETIME_DAYS_MAX:
         refuse(f"a lifetime is more than nothing and at most {_LIFETIME_DAYS_MAX}d")
     return int(found[1]) * 24 * _UNITS_MS["h"]
+
+
 def _long_duration(value: Any) -> Any:
     found = _LONG_DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from tidegate.credentials.asking import ASK_MS, Ask
 from tidegate.credentials.attaching import attached
 from tidegate.credentials.hooks import (
     Key,
@@ -24,7 +25,7 @@ from tidegate.credentials.hooks import (
     read_last_used,
     read_new,
 )
-from tidegate.credentials.refresh import ASK_MS, Ask, was_not_sent
+from tidegate.credentials.refresh import was_not_sent
 from tidegate.credentials.token_endpoint import TokenRefusedError, read_answer, token_request
 from tidegate.domain.connection import Connection
 from tidegate.domain.declaration import Provider
