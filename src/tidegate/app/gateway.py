@@ -38,7 +38,7 @@ from tidegate.app.startup import engine_config
 from tidegate.app.watching import Watch
 from tidegate.catalog import ConfigErrors, Settings, load_settings, weaknesses
 from tidegate.consent import Pages
-from tidegate.credentials import Caretaker, Consents, Keeper, Leases, Refresher, Rotator
+from tidegate.credentials import Caretaker, Consents, IssuerKeys, Keeper, Leases, Refresher, Rotator
 from tidegate.domain.declaration import Declaration
 from tidegate.engine import Engine, EngineError
 from tidegate.events import Drain
@@ -112,9 +112,11 @@ class Gateway:
                 stack.callback(pages.stop)
                 self._pages = pages.address
             supply.keeper.start()
+            supply.issuer_keys.start()
             supply.caretaker.start()
             # It ends before the engine, by which it asks.
             stack.callback(supply.keeper.stop)
+            stack.callback(supply.issuer_keys.stop)
             stack.callback(supply.caretaker.stop)
             stack.enter_context(Signals(stop=self.stop, reread=self.reread))
             self._take_calls(engine, supply, state, tell or _log_started)
@@ -202,6 +204,7 @@ class Supply:
             lambda: self._taken_up,
             gateway=holder,
         )
+        self.issuer_keys = IssuerKeys(engine, lambda: self.declaration)
         self._watch = Watch(path)
         self._taken_up: int = -1
         self._unread = False

@@ -146,6 +146,20 @@ def _check_one_group(text: str) -> str:
     return text
 
 
+def _check_certificate_name(text: str) -> str:
+    """A subject alternative name: a URI as it stands, or a DNS name (RFC 5280 §4.2.1.6)."""
+    if re.fullmatch(r"[a-z][a-z0-9+.-]*://[!-~]{1,2000}", text):
+        return text
+    if re.fullmatch(
+        r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", text
+    ):
+        return text
+    return refuse(
+        f"{shown(text)} is no name of a certificate",
+        "write a URI like `spiffe://corp.example/shop`, or a DNS name in small letters",
+    )
+
+
 def _size(value: Any) -> Any:
     found = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
@@ -383,6 +397,7 @@ Address = Annotated[str, AfterValidator(_check_address)]
 Bind = Annotated[str, AfterValidator(_check_bind), _text(r".+:[0-9]{1,5}")]
 AddressRange = Annotated[str, AfterValidator(_check_range)]
 Pin = Annotated[str, AfterValidator(_check_pin), _text(r"sha256/[A-Za-z0-9+/]{43}=")]
+CertificateName = Annotated[str, AfterValidator(_check_certificate_name), _text(".+")]
 Pattern = Annotated[str, AfterValidator(_check_pattern), WithJsonSchema({"type": "string"})]
 CallText = Annotated[str, AfterValidator(_check_call), _text(rf"({'|'.join(METHODS)}) \S+")]
 BasePath = Annotated[str, AfterValidator(_check_base_path), _text(r"/.*")]

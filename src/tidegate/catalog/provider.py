@@ -14,7 +14,8 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from tidegate.catalog.auth import attach_parts, signer, token_grant
-from tidegate.catalog.documents import Documents, documents_beside, read_bounded
+from tidegate.catalog.certificates import WrongCertificatesError, read_certificates
+from tidegate.catalog.documents import Documents, documents_beside
 from tidegate.catalog.errors import ConfigError, ConfigErrors, did_you_mean, listed, shown
 from tidegate.catalog.fields import check_path, parse_call, variables_of
 from tidegate.catalog.openapi import Api, read_operations
@@ -30,8 +31,6 @@ from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
 from tidegate.domain.rotation import Rotation
 from tidegate.domain.sign import Signer
-
-_PEM_BYTES_MAX = 1024**2
 
 
 def of_preset(name: str) -> Provider:
@@ -239,21 +238,10 @@ class _Builder:
         )
 
     def _certificates(self, name: str) -> str | None:
-        from cryptography import x509
-
-        path: Path = ("tls", "ca")
         try:
-            pem = read_bounded(self.folder / name, _PEM_BYTES_MAX)
-            x509.load_pem_x509_certificates(pem)
-            text = pem.decode("ascii")
-        except OSError as error:
-            self._wrong(path, f"the file cannot be read: {error.strerror or error}")
-        except ValueError:
-            self._wrong(path, "the file holds no PEM certificates")
-        else:
-            if "PRIVATE KEY" not in text:
-                return text
-            self._wrong(path, "the file holds a private key", "keep certificates alone in it")
+            return read_certificates(self.folder / name)
+        except WrongCertificatesError as wrong:
+            self._wrong(("tls", "ca"), str(wrong), wrong.hint)
         return None
 
     def _signer(self, entry: ProviderEntry) -> Signer | None:

@@ -21,6 +21,7 @@ from tidegate.catalog.fields import (
     BasePath,
     Bind,
     CallText,
+    CertificateName,
     Date,
     Duration,
     FieldName,
@@ -62,6 +63,39 @@ class ClientEntry(Entry):
         return {} if value is None else value
 
 
+def _listed(value: Any) -> Any:
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
+
+
+class CertificateIdentityEntry(Entry):
+    """Known by the certificate that it connects with, on a listener with a `client_ca`."""
+
+    certificate: CertificateName
+    """A name in it: `spiffe://corp.example/shop`, or a DNS name."""
+
+
+class TokenIdentityEntry(Entry):
+    """Known by a JWT that an issuer has signed."""
+
+    issuer: Name
+    """Which of the `issuers`."""
+    claims: dict[str, str] = Field(min_length=1)
+    """What the token must say, all of it: `{sub: "repo:acme/shop:ref:refs/heads/main"}`."""
+
+
+def _identity_form(value: Any) -> str:
+    if isinstance(value, dict):
+        return "certificate" if "certificate" in value else "token"
+    return "certificate" if isinstance(value, CertificateIdentityEntry) else "token"
+
+
+IdentityForm = Annotated[
+    Annotated[CertificateIdentityEntry, Tag("certificate")]
+    | Annotated[TokenIdentityEntry, Tag("token")],
+    Discriminator(_identity_form),
+]
+
+
 class ConsumerEntry(Entry):
     """A workload that calls through Tidegate: an app, a job, an agent."""
 
@@ -70,6 +104,27 @@ class ConsumerEntry(Entry):
         Discriminator(lambda value: "all" if isinstance(value, str) else "list"),
     ]
     """The clients it may act for, or `all`."""
+    identities: list[IdentityForm] = []
+    """What it is known by, besides access tokens."""
+
+
+class IssuerEntry(Entry):
+    """Somebody whose JWTs say which consumer calls: a CI, a cluster, an identity provider."""
+
+    issuer: IssuerUrl
+    """The `iss` of its tokens, character by character."""
+    audience: Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_listed)] = (
+        Field(min_length=1)
+    )
+    """For whom its tokens must be (`aud`): one text, or several."""
+    algorithms: list[Literal["RS256", "PS256", "ES256", "ES384", "EdDSA"]] = ["RS256", "ES256"]
+    """How they may be signed."""
+    jwks_url: TokenUrl | None = None
+    """Where its keys are; where absent, its metadata says it."""
+    ca: str | None = None
+    """A PEM file of certificates that replace the public roots for this issuer alone."""
+    allow_private: list[AddressRange] = []
+    """Private ranges in which it may be."""
 
 
 class HeaderAuth(Entry):
@@ -430,10 +485,6 @@ AuthForm = Annotated[
 ]
 
 
-def _listed(value: Any) -> Any:
-    return cast("list[Any]", value) if isinstance(value, list) else [value]
-
-
 class VariableEntry(Entry):
     """A `{variable}` in the origin's host, which each connection fills."""
 
@@ -661,6 +712,8 @@ class File(Entry):
     """Further files of this form, below this one's folder: paths or patterns (`teams/*.yaml`)."""
     clients: dict[Name, ClientEntry] = {}
     """The tenants, by name."""
+    issuers: dict[Name, IssuerEntry] = {}
+    """Whose JWTs count, by name."""
     consumers: dict[Name, ConsumerEntry] = {}
     """The workloads that call, by name."""
     providers: dict[Name, ProviderEntry] = {}
