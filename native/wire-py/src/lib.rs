@@ -63,6 +63,14 @@ impl Engine {
         self.0.release(connection, ended);
     }
 
+    fn put_keys(&self, issuer: &str, keys: &[u8]) -> PyResult<()> {
+        self.0.put_keys(issuer, keys).map_err(refused)
+    }
+
+    fn wanted_keys(&self) -> Vec<String> {
+        self.0.wanted_keys().iter().map(ToString::to_string).collect()
+    }
+
     fn refused_tokens(&self, python: Python<'_>, timeout_ms: u64) -> Vec<(String, u64)> {
         let refused = python.detach(|| self.0.refused_tokens(Duration::from_millis(timeout_ms)));
         refused.into_iter().map(|(connection, serial)| (connection.into(), serial)).collect()

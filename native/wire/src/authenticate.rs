@@ -1,4 +1,4 @@
-//! Name the consumer from the access token it shows.
+//! Name the consumer from the access token, the JWT or the certificate that it shows.
 //!
 //! The token is looked for in `Tidegate-Token`, then where the provider's own credential would sit, so
 //! that an unmodified SDK works. It is judged by checksum, then by HMAC, then by expiry; it never goes
@@ -10,6 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, header};
 
 use crate::error::{Code, Refusal};
+use crate::identity::{self, Keys, Proof, has_claims, is_jwt};
 use crate::route::path::decode_name;
 use crate::snapshot::{AccessToken, AttachPart, Consumer, Provider, Snapshot};
 
@@ -25,24 +26,39 @@ pub struct Authenticated<'s> {
     pub consumer: &'s Consumer,
 }
 
+/// What a call may be known by.
+pub struct Shown<'r> {
+    pub headers: &'r HeaderMap,
+    pub query: Option<&'r str>,
+    /// The names of the certificate that the connection was made with.
+    pub names: &'r [String],
+}
+
 pub fn authenticate<'s>(
     snapshot: &'s Snapshot,
     key: &hmac::Key,
-    headers: &HeaderMap,
-    query: Option<&str>,
+    issuer_keys: &Keys,
+    shown: &Shown<'_>,
     provider: Option<&Provider>,
     now: u64,
 ) -> Result<Authenticated<'s>, Refusal> {
     let refuse = |detail: &'static str| Refusal::new(Code::Unauthenticated, detail);
-    let shown = shown_token(headers, query, provider).ok_or_else(|| {
-        refuse("The call shows no access token: send it as `Tidegate-Token`, or where the provider's key would go.")
-    })?;
-    if !well_formed(&shown) {
+    let known = |token: &'s AccessToken| Authenticated { token, consumer: snapshot.consumer(token.consumer) };
+    // A token that is shown decides, also where a certificate would do.
+    let Some(text) = shown_token(shown.headers, shown.query, provider) else {
+        return by_certificate(snapshot, shown.names).map(known).ok_or_else(|| {
+            refuse("The call shows no access token: send it as `Tidegate-Token`, or where the provider's key would go.")
+        });
+    };
+    if is_jwt(&text) {
+        return by_jwt(snapshot, issuer_keys, &text, now).map(known).map_err(refuse);
+    }
+    if !well_formed(&text) {
         return Err(refuse(
             "The access token is not one of Tidegate's, or was cut or mistyped: its checksum is wrong.",
         ));
     }
-    let tag = hmac::sign(key, shown.as_bytes());
+    let tag = hmac::sign(key, text.as_bytes());
     let digest: [u8; 32] =
         tag.as_ref().try_into().map_err(|_| refuse("The access token cannot be checked."))?;
     let token = snapshot.tokens.get(&digest).ok_or_else(|| {
@@ -51,7 +67,25 @@ pub fn authenticate<'s>(
     if token.expires <= now {
         return Err(refuse("The access token has expired: `tidegate token create` makes a new one."));
     }
-    Ok(Authenticated { token, consumer: snapshot.consumer(token.consumer) })
+    Ok(known(token))
+}
+
+fn by_certificate<'s>(snapshot: &'s Snapshot, names: &[String]) -> Option<&'s AccessToken> {
+    let mine = |proof: &Proof| matches!(proof, Proof::Certificate(name) if names.contains(name));
+    snapshot.identities.iter().find(|identity| mine(&identity.proof)).map(|identity| &identity.token)
+}
+
+fn by_jwt<'s>(
+    snapshot: &'s Snapshot,
+    keys: &Keys,
+    text: &str,
+    now: u64,
+) -> Result<&'s AccessToken, &'static str> {
+    let (issuer, claims) =
+        identity::verify(&snapshot.issuers, keys, text, now).map_err(identity::Refused::as_str)?;
+    let mine = |proof: &Proof| matches!(proof, Proof::Token(number, wanted) if *number == issuer && has_claims(&claims, wanted));
+    let found = snapshot.identities.iter().find(|identity| mine(&identity.proof));
+    found.map(|identity| &identity.token).ok_or("The JWT is right, but no consumer is known by its claims.")
 }
 
 /// `tdg_`, 30 base62 characters, and the CRC-32 of all before it as 6 base62 digits.
@@ -111,7 +145,8 @@ fn from_authorization(value: &str) -> Option<String> {
 }
 
 fn last_word(value: &str) -> Option<String> {
-    value.split([' ', '=', ':']).next_back().filter(|word| word.starts_with(PREFIX)).map(str::to_owned)
+    let word = value.split([' ', '=', ':']).next_back()?;
+    (word.starts_with(PREFIX) || is_jwt(word)).then(|| word.to_owned())
 }
 
 #[cfg(test)]

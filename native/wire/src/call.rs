@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use crate::attach::attach;
-use crate::authenticate::authenticate;
+use crate::authenticate::{Shown, authenticate};
 use crate::body::{AnswerBody, Progress, ProviderStream, RequestBody, StreamLimits};
 use crate::decide::{AllowedCall, Named, decide, for_client};
 use crate::dial::pool::{Borrowed, PoolKey, Proven};
@@ -120,7 +120,9 @@ async fn call(
     let address = address(&snapshot, &host, uri.path());
     let provider = address.provider.map(|(_, provider)| provider);
     trace.event.provider = provider.map(|p| Arc::clone(&p.name));
-    let caller = authenticate(&snapshot, &worker.shared.token_key, &parts.headers, query, provider, now)?;
+    let shown = Shown { headers: &parts.headers, query, names: &consumer.names };
+    let shared = &worker.shared;
+    let caller = authenticate(&snapshot, &shared.token_key, &shared.issuer_keys, &shown, provider, now)?;
     trace.event.consumer = Some(Arc::clone(&caller.consumer.name));
     trace.event.token = Some(Arc::clone(&caller.token.id));
     let at = trace.step(Step::Authenticate, at);

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::dial::Dialler;
 use crate::dial::resolve;
 use crate::fetch::{self, FetchError, FetchOptions, Fetched};
+use crate::identity;
 use crate::lease::Lease;
 use crate::listen;
 use crate::origin::Origin;
@@ -211,6 +212,19 @@ impl Engine {
     pub fn release(&self, connection: &str, ended: bool) {
         self.shared.leases.take(connection, ended);
         self.dialler.forget(connection);
+    }
+
+    /// Take an issuer's keys (RFC 7517); those before are forgotten.
+    pub fn put_keys(&self, issuer: &str, json: &[u8]) -> Result<(), EngineError> {
+        let set = identity::read_keys(json)
+            .ok_or_else(|| EngineError::Refused(format!("the keys of issuer `{issuer}` do not parse")))?;
+        self.shared.issuer_keys.put(issuer, set);
+        Ok(())
+    }
+
+    /// The issuers whose keys did not do since this was asked last.
+    pub fn wanted_keys(&self) -> Vec<Arc<str>> {
+        self.shared.issuer_keys.take_wanted()
     }
 
     /// Wait for tokens that a provider did not take: by connection, with their serial.

@@ -26,6 +26,7 @@ pub mod event;
 pub mod explain;
 pub mod fetch;
 pub mod headers;
+pub mod identity;
 pub mod lease;
 pub mod origin;
 pub mod snapshot;

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::dial::tls::TlsPolicy;
 use crate::echo::EchoPolicy;
+use crate::identity::{Issuer, Proof};
 use crate::origin::Origin;
 use crate::route::table::OperationTable;
 use crate::sign::Signer;
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub consumers: Vec<Consumer>,
     consumer_index: HashMap<Arc<str>, ConsumerIndex>,
     pub tokens: HashMap<[u8; 32], AccessToken>,
+    pub issuers: Vec<Issuer>,
+    pub identities: Vec<Identity>,
     pub providers: Vec<Provider>,
     provider_index: HashMap<Arc<str>, ProviderIndex>,
     provider_hosts: HashMap<Box<str>, ProviderIndex>,
@@ -51,6 +54,13 @@ pub struct Snapshot {
 pub struct Consumer {
     pub name: Arc<str>,
     pub clients: Vec<ClientIndex>,
+}
+
+/// What a consumer is known by without an access token; `token` stands for it in what follows.
+#[derive(Debug)]
+pub struct Identity {
+    pub proof: Proof,
+    pub token: AccessToken,
 }
 
 #[derive(Debug)]
@@ -352,10 +362,11 @@ mod header_name {
 mod raw {
     use super::{
         AccessToken, Arc, AttachPart, Bounds, ClientIndex, Connection, Consumer, ConsumerIndex, Deadlines,
-        Denial, Deserialize, EchoPolicy, Grant, Grants, HashMap, HeaderName, HeaderValue, IpNet, Method,
-        Mode, Operation, OperationSet, OperationTable, Origin, Provider, ProviderIndex, Signer,
-        SnapshotError, TlsPolicy,
+        Denial, Deserialize, EchoPolicy, Grant, Grants, HashMap, HeaderName, HeaderValue, Identity, IpNet,
+        Issuer, Method, Mode, Operation, OperationSet, OperationTable, Origin, Proof, Provider,
+        ProviderIndex, Signer, SnapshotError, TlsPolicy,
     };
+    use jsonwebtoken::Algorithm;
     use std::borrow::Cow;
     use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -366,6 +377,8 @@ mod raw {
         clients: Vec<String>,
         #[serde(default)]
         consumers: Vec<RawConsumer>,
+        #[serde(default)]
+        issuers: Vec<RawIssuer>,
         #[serde(default, borrow)]
         tokens: Vec<RawToken<'a>>,
         #[serde(default, borrow)]
@@ -384,6 +397,23 @@ mod raw {
     struct RawConsumer {
         name: String,
         clients: Vec<String>,
+        #[serde(default)]
+        identities: Vec<RawIdentity>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum RawIdentity {
+        Certificate(String),
+        Token { issuer: String, claims: Vec<(String, String)> },
+    }
+
+    #[derive(Deserialize)]
+    struct RawIssuer {
+        name: String,
+        issuer: String,
+        audiences: Vec<String>,
+        algorithms: Vec<Algorithm>,
     }
 
     #[derive(Deserialize)]
@@ -539,6 +569,22 @@ mod raw {
             let consumer_index = index("consumer", consumers.iter().map(|c| &c.name))?;
             let consumer_names = Names { kind: "consumer", index: &consumer_index };
 
+            let issuers: Vec<Issuer> = self.issuers.into_iter().map(RawIssuer::compile).collect();
+            let mut identities = Vec::new();
+            for (number, consumer) in (0u32..).zip(&self.consumers) {
+                for (place, identity) in consumer.identities.iter().enumerate() {
+                    let id = format!("{}#{place}", consumer.name).into();
+                    let token = AccessToken {
+                        id,
+                        consumer: number,
+                        client: None,
+                        providers: Vec::new(),
+                        expires: u64::MAX,
+                    };
+                    identities.push(Identity { proof: identity.proof(&issuers)?, token });
+                }
+            }
+
             let mut provider_hosts = HashMap::new();
             let mut providers = Vec::with_capacity(self.providers.len());
             for (number, provider) in (0u32..).zip(self.providers) {
@@ -635,6 +681,8 @@ mod raw {
                 clients,
                 client_index,
                 consumers,
+                issuers,
+                identities,
                 consumer_index,
                 tokens,
                 providers,
@@ -707,6 +755,32 @@ mod raw {
                 echo: self.echo,
                 rules: rules.finish(),
             })
+        }
+    }
+
+    impl RawIssuer {
+        fn compile(self) -> Issuer {
+            Issuer {
+                name: self.name.into(),
+                issuer: self.issuer,
+                audiences: self.audiences,
+                algorithms: self.algorithms,
+            }
+        }
+    }
+
+    impl RawIdentity {
+        fn proof(&self, issuers: &[Issuer]) -> Result<Proof, SnapshotError> {
+            match self {
+                Self::Certificate(name) => Ok(Proof::Certificate(name.clone())),
+                Self::Token { issuer, claims } => {
+                    let number = issuers.iter().position(|known| *known.name == **issuer);
+                    let unknown = || {
+                        SnapshotError(format!("an identity names issuer `{issuer}`, which does not exist"))
+                    };
+                    Ok(Proof::Token(number.ok_or_else(unknown)?, claims.clone()))
+                }
+            }
         }
     }
 

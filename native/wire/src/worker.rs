@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 use crate::dial::Dialler;
 use crate::dial::pool::Pool;
 use crate::engine::Config;
+use crate::identity::Keys;
 use crate::lease::Leases;
 use crate::listen::{self, Bound};
 use crate::record::{HOLD, WorkerRecord};
@@ -24,6 +25,7 @@ pub struct Shared {
     pub config: Config,
     pub snapshot: ArcSwapOption<Snapshot>,
     pub leases: Leases,
+    pub issuer_keys: Keys,
     pub token_key: hmac::Key,
     pub ready: AtomicBool,
     pub connections: AtomicU64,
@@ -37,6 +39,7 @@ impl Shared {
             config,
             snapshot: ArcSwapOption::empty(),
             leases: Leases::default(),
+            issuer_keys: Keys::default(),
             token_key: hmac::Key::new(hmac::HMAC_SHA256, token_key),
             ready: AtomicBool::new(false),
             connections: AtomicU64::new(0),

@@ -38,7 +38,7 @@ from tidegate.app.startup import engine_config
 from tidegate.app.watching import Watch
 from tidegate.catalog import ConfigErrors, Settings, load_settings, weaknesses
 from tidegate.consent import Pages
-from tidegate.credentials import Consents, Keeper, Leases, Refresher
+from tidegate.credentials import Caretaker, Consents, IssuerKeys, Keeper, Leases, Refresher, Rotator
 from tidegate.domain.declaration import Declaration
 from tidegate.engine import Engine, EngineError
 from tidegate.events import Drain
@@ -103,6 +103,8 @@ class Gateway:
             supply.begin()
             drain = Drain(engine, state.store)
             drain.start()
+            # Last of all: until the engine has stopped, calls may carry what it was leased.
+            stack.callback(supply.caretaker.gone)
             stack.callback(self._stop, engine, drain)
             pages = _consent_pages(settings, state, engine, supply)
             if pages is not None:
@@ -110,8 +112,12 @@ class Gateway:
                 stack.callback(pages.stop)
                 self._pages = pages.address
             supply.keeper.start()
+            supply.issuer_keys.start()
+            supply.caretaker.start()
             # It ends before the engine, by which it asks.
             stack.callback(supply.keeper.stop)
+            stack.callback(supply.issuer_keys.stop)
+            stack.callback(supply.caretaker.stop)
             stack.enter_context(Signals(stop=self.stop, reread=self.reread))
             self._take_calls(engine, supply, state, tell or _log_started)
             self._follow(supply)
@@ -183,14 +189,26 @@ class Supply:
         self._author = author
         self._leases = Leases(state.store, state.vault, engine)
         self._leases_at = 0.0
-        holder = f"{socket.gethostname()}:{os.getpid()}"
+        # The spool belongs to one process at a time, so whoever has this name is alone with it: a
+        # turn that it left open was left by a process that is dead.
+        holder = f"{socket.gethostname()}:{state.home.data.absolute()}"
         refresher = Refresher(state.store, state.vault, engine, holder=holder)
         self.keeper = Keeper(
             state.store, refresher, lambda: self.declaration, engine.refused_tokens
         )
+        rotator = Rotator(state.store, state.vault, engine, holder=holder)
+        self.caretaker = Caretaker(
+            state.store,
+            rotator,
+            lambda: self.declaration,
+            lambda: self._taken_up,
+            gateway=holder,
+        )
+        self.issuer_keys = IssuerKeys(engine, lambda: self.declaration)
         self._watch = Watch(path)
+        self._taken_up: int = -1
         self._unread = False
-        self._generation = -1
+        self._generation: int = -1
         self._revision: Revision | None = None
         self._snapshot = b""
         self._unbound = set[str]()
@@ -226,6 +244,7 @@ class Supply:
         generation = self._state.store.generation()
         self._publish()
         self._generation = generation
+        self._taken_up = generation
 
     def look(self, *, rereading: bool) -> None:
         """Take up what has changed since the last look. To be called often."""
@@ -283,6 +302,8 @@ class Supply:
                 self._publish()
             except EngineError as error:
                 _log.error("snapshot_refused", reason=str(error), in_force=self.revision.number)
+            else:
+                self._taken_up = generation
             self._generation = generation
         elif self.keeper.take_changed() or time.monotonic() - self._leases_at > LEASES_EVERY_S:
             self._renew_leases()

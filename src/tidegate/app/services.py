@@ -270,6 +270,17 @@ def _fetching(engine: Engine | None) -> Generator[Callable[[str], bytes]]:
                 one.shutdown(grace_s=0)
 
 
+@contextmanager
+def engine_for_fetching() -> Generator[Engine]:
+    """Start an engine that carries Tidegate's own calls, for as long as the block takes."""
+    with TemporaryDirectory(prefix="tidegate-") as folder:
+        engine = _engine_for_fetching(Path(folder))
+        try:
+            yield engine
+        finally:
+            engine.shutdown(grace_s=0)
+
+
 def _engine_for_fetching(folder: Path) -> Engine:
     from tidegate.domain.secret import Secret
     from tidegate.engine import Engine, EngineConfig

@@ -34,6 +34,9 @@ _UNITS_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h)")
 _LIFETIME_DAYS_MAX = 366
 _DURATION_MS_MAX = 24 * 3_600_000
+_DAY_MS = 24 * 3_600_000
+_LONG_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
+_LONG_DURATION_MS_MAX = 3_650 * _DAY_MS
 _SIZE = re.compile(r"(\d{1,15})(B|KiB|MiB|GiB|TiB)")
 _PIN_BYTES = 32
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
@@ -118,6 +121,43 @@ def _lifetime(value: Any) -> Any:
     if not 0 < int(found[1][:9]) <= _LIFETIME_DAYS_MAX:
         refuse(f"a lifetime is more than nothing and at most {_LIFETIME_DAYS_MAX}d")
     return int(found[1]) * 24 * _UNITS_MS["h"]
+
+
+def _long_duration(value: Any) -> Any:
+    found = _LONG_DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        refuse("a duration is a whole number with a unit", "like `30s`, `10m`, `12h` or `90d`")
+    milliseconds = int(found[1]) * (_UNITS_MS | {"d": _DAY_MS})[found[2]]
+    if not 0 < milliseconds <= _LONG_DURATION_MS_MAX:
+        refuse("a duration is more than nothing and at most 3650d")
+    return milliseconds
+
+
+def check_pointer(text: str) -> str:
+    """Hold a place in an answer to JSON Pointer (RFC 6901 §3)."""
+    if not re.fullmatch(r"(/([^~/]|~[01])*)+", text):
+        refuse(f"{shown(text)} is not a place in an answer", "a JSON Pointer, like `/data/0/id`")
+    return text
+
+
+def _check_one_group(text: str) -> str:
+    if re.compile(_check_pattern(text)).groups != 1:
+        refuse("the expression has no one group: the key's id", r"like `SG\.([^.]+)\..*`")
+    return text
+
+
+def _check_certificate_name(text: str) -> str:
+    """A subject alternative name: a URI as it stands, or a DNS name (RFC 5280 §4.2.1.6)."""
+    if re.fullmatch(r"[a-z][a-z0-9+.-]*://[!-~]{1,2000}", text):
+        return text
+    if re.fullmatch(
+        r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", text
+    ):
+        return text
+    return refuse(
+        f"{shown(text)} is no name of a certificate",
+        "write a URI like `spiffe://corp.example/shop`, or a DNS name in small letters",
+    )
 
 
 def _size(value: Any) -> Any:
@@ -357,11 +397,15 @@ Address = Annotated[str, AfterValidator(_check_address)]
 Bind = Annotated[str, AfterValidator(_check_bind), _text(r".+:[0-9]{1,5}")]
 AddressRange = Annotated[str, AfterValidator(_check_range)]
 Pin = Annotated[str, AfterValidator(_check_pin), _text(r"sha256/[A-Za-z0-9+/]{43}=")]
+CertificateName = Annotated[str, AfterValidator(_check_certificate_name), _text(".+")]
 Pattern = Annotated[str, AfterValidator(_check_pattern), WithJsonSchema({"type": "string"})]
 CallText = Annotated[str, AfterValidator(_check_call), _text(rf"({'|'.join(METHODS)}) \S+")]
 BasePath = Annotated[str, AfterValidator(_check_base_path), _text(r"/.*")]
 Duration = Annotated[int, BeforeValidator(_duration), _text(_DURATION.pattern)]
 Lifetime = Annotated[int, BeforeValidator(_lifetime), _text(rf"{_DURATION.pattern}|[0-9]+d")]
+LongDuration = Annotated[int, BeforeValidator(_long_duration), _text(_LONG_DURATION.pattern)]
+Pointer = Annotated[str, AfterValidator(check_pointer), _text("/.*")]
+OneGroup = Annotated[str, AfterValidator(_check_one_group), WithJsonSchema({"type": "string"})]
 Size = Annotated[int, BeforeValidator(_size), _text(_SIZE.pattern)]
 Date = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
 NumberAsText = BeforeValidator(_number_as_text)

@@ -15,15 +15,32 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
+from tidegate.catalog.certificates import WrongCertificatesError, read_certificates
 from tidegate.catalog.documents import Documents, Fetch
 from tidegate.catalog.errors import ConfigError, ConfigErrors, did_you_mean, listed, shown
 from tidegate.catalog.files import DeclaredFile, read_files
 from tidegate.catalog.patterns import OperationTable
 from tidegate.catalog.preset import preset_names
 from tidegate.catalog.provider import resolve_provider
-from tidegate.catalog.schema import ConsumerEntry, DenyEntry, GrantEntry
+from tidegate.catalog.schema import (
+    CertificateIdentityEntry,
+    ConsumerEntry,
+    DenyEntry,
+    GrantEntry,
+    IssuerEntry,
+)
 from tidegate.catalog.yaml_source import Path
-from tidegate.domain.declaration import Client, Consumer, Declaration, Denial, Grant, Provider
+from tidegate.domain.declaration import (
+    CertificateIdentity,
+    Client,
+    Consumer,
+    Declaration,
+    Denial,
+    Grant,
+    Issuer,
+    Provider,
+    TokenIdentity,
+)
 
 HINTS_MAX = 50
 _T = TypeVar("_T")
@@ -57,11 +74,15 @@ class _Resolver:
     errors: list[ConfigError] = field(default_factory=list[ConfigError])
     names: dict[str, dict[str, None]] = field(default_factory=dict[str, dict[str, None]])
     tables: dict[str, OperationTable] = field(default_factory=dict[str, OperationTable])
+    known_by: dict[CertificateIdentity | TokenIdentity, Path] = field(
+        default_factory=dict[CertificateIdentity | TokenIdentity, Path]
+    )
     hints: int = 0
 
     def resolve(self) -> tuple[Declaration, list[ConfigError]]:
         clients = self._joined("clients", lambda file: file.entries.clients)
         consumers = self._joined("consumers", lambda file: file.entries.consumers)
+        issuers = self._joined("issuers", lambda file: file.entries.issuers)
         acting = {name: self._consumer(name, *sited) for name, sited in consumers.items()}
         providers = self._providers()
         self.tables = {name: OperationTable(one.operations) for name, one in providers.items()}
@@ -69,6 +90,7 @@ class _Resolver:
             clients=tuple(
                 Client(name, entry.name, entry.region) for name, (_, _, entry) in clients.items()
             ),
+            issuers=tuple(self._issuer(name, *sited) for name, sited in issuers.items()),
             consumers=tuple(acting.values()),
             providers=tuple(providers.values()),
             grants=tuple(self._grant(*sited, acting) for sited in self._listed("grants")),
@@ -117,10 +139,48 @@ class _Resolver:
     ) -> Consumer:
         declared = self._declared("clients")
         if isinstance(entry.clients, str):
-            return Consumer(name, tuple(declared))
+            return Consumer(name, tuple(declared), self._identities(file, path, entry))
         for number, client in enumerate(entry.clients):
             self._refer(file, (*path, "clients", number), "client", client, declared)
-        return Consumer(name, tuple(dict.fromkeys(entry.clients)))
+        identities = self._identities(file, path, entry)
+        return Consumer(name, tuple(dict.fromkeys(entry.clients)), identities)
+
+    def _identities(
+        self, file: DeclaredFile, path: Path, entry: ConsumerEntry
+    ) -> tuple[CertificateIdentity | TokenIdentity, ...]:
+        found: list[CertificateIdentity | TokenIdentity] = []
+        for number, one in enumerate(entry.identities):
+            here: Path = (*path, "identities", number)
+            if isinstance(one, CertificateIdentityEntry):
+                identity = CertificateIdentity(one.certificate)
+            else:
+                issuers = self._declared("issuers")
+                self._refer(file, (*here, "issuer"), "issuer", one.issuer, issuers)
+                identity = TokenIdentity(one.issuer, tuple(one.claims.items()))
+            other = self.known_by.setdefault(identity, path)
+            if other != path or identity in found:
+                message = f"consumer `{other[-1]}` is known by the same already"
+                self._wrong(file, here, message, "a call must be one consumer's")
+            found.append(identity)
+        return tuple(found)
+
+    def _issuer(self, name: str, file: DeclaredFile, path: Path, entry: IssuerEntry) -> Issuer:
+        return Issuer(
+            name=name,
+            issuer=entry.issuer,
+            audiences=tuple(entry.audience),
+            algorithms=tuple(entry.algorithms),
+            jwks_url=entry.jwks_url or "",
+            ca_pem=self._authorities(file, (*path, "ca"), entry.ca) if entry.ca else None,
+            allow_private=tuple(entry.allow_private),
+        )
+
+    def _authorities(self, file: DeclaredFile, path: Path, name: str) -> str | None:
+        try:
+            return read_certificates(file.folder / name)
+        except WrongCertificatesError as wrong:
+            self._wrong(file, path, str(wrong), wrong.hint)
+        return None
 
     def _providers(self) -> dict[str, Provider]:
         found = self._joined("providers", lambda file: file.entries.providers)

@@ -14,22 +14,23 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from tidegate.catalog.auth import attach_parts, signer, token_grant
-from tidegate.catalog.documents import Documents, documents_beside, read_bounded
+from tidegate.catalog.certificates import WrongCertificatesError, read_certificates
+from tidegate.catalog.documents import Documents, documents_beside
 from tidegate.catalog.errors import ConfigError, ConfigErrors, did_you_mean, listed, shown
 from tidegate.catalog.fields import check_path, parse_call, variables_of
 from tidegate.catalog.openapi import Api, read_operations
 from tidegate.catalog.origins import origin_problem
 from tidegate.catalog.patterns import shape
 from tidegate.catalog.preset import preset_entry, preset_names
+from tidegate.catalog.rotation import over_preset, rotation_of
 from tidegate.catalog.schema import ProviderEntry
 from tidegate.catalog.yaml_source import Path, Source
 from tidegate.domain.attach import AttachBasic, AttachHeader, fields_of
 from tidegate.domain.declaration import Bounds, Deadlines, Provider, TlsPolicy, Variable
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
+from tidegate.domain.rotation import Rotation
 from tidegate.domain.sign import Signer
-
-_PEM_BYTES_MAX = 1024**2
 
 
 def of_preset(name: str) -> Provider:
@@ -91,7 +92,11 @@ class _Builder:
             token_grant=self._token_grant(entry),
             sign=self._signer(entry),
         )
-        provider = replace(provider, variable_rules=self._rules(entry, provider.variables))
+        provider = replace(
+            provider,
+            variable_rules=self._rules(entry, provider.variables),
+            rotation=self._rotation(entry, preset, provider),
+        )
         self._check_fields(provider)
         if self.errors:
             raise ConfigErrors(self.errors)
@@ -216,6 +221,13 @@ class _Builder:
             self._wrong(("auth",), "`oauth2` stands alone: its access token is the credential")
         return grants[0] if grants else None
 
+    def _rotation(
+        self, entry: ProviderEntry, preset: ProviderEntry | None, provider: Provider
+    ) -> Rotation:
+        grant = provider.token_grant
+        fields = fields_of(provider.attach) if grant is None else grant.fields
+        return rotation_of(entry, self.declared, preset, provider.origins, fields, self._wrong)
+
     def _tls(self, entry: ProviderEntry) -> TlsPolicy:
         tls = entry.tls
         return TlsPolicy(
@@ -226,21 +238,10 @@ class _Builder:
         )
 
     def _certificates(self, name: str) -> str | None:
-        from cryptography import x509
-
-        path: Path = ("tls", "ca")
         try:
-            pem = read_bounded(self.folder / name, _PEM_BYTES_MAX)
-            x509.load_pem_x509_certificates(pem)
-            text = pem.decode("ascii")
-        except OSError as error:
-            self._wrong(path, f"the file cannot be read: {error.strerror or error}")
-        except ValueError:
-            self._wrong(path, "the file holds no PEM certificates")
-        else:
-            if "PRIVATE KEY" not in text:
-                return text
-            self._wrong(path, "the file holds a private key", "keep certificates alone in it")
+            return read_certificates(self.folder / name)
+        except WrongCertificatesError as wrong:
+            self._wrong(("tls", "ca"), str(wrong), wrong.hint)
         return None
 
     def _signer(self, entry: ProviderEntry) -> Signer | None:
@@ -279,6 +280,7 @@ def _over(entry: ProviderEntry, preset: ProviderEntry | None) -> ProviderEntry:
     said["headers"] = {**kept, **entry.headers}
     said["variables"] = {**preset.variables, **entry.variables}
     said["base_path"] = entry.base_path
+    said["rotation"] = over_preset(entry.rotation, preset.rotation)
     return preset.model_copy(update=said)
 
 

@@ -10,9 +10,10 @@ import re
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic.functional_validators import AfterValidator, model_validator
 
+from tidegate.catalog.entry import Entry
 from tidegate.catalog.errors import listed, shown
 from tidegate.catalog.fields import (
     Address,
@@ -20,6 +21,7 @@ from tidegate.catalog.fields import (
     BasePath,
     Bind,
     CallText,
+    CertificateName,
     Date,
     Duration,
     FieldName,
@@ -40,18 +42,11 @@ from tidegate.catalog.fields import (
     check_fixed_headers,
     refuse,
 )
+from tidegate.catalog.rotation_form import RotationEntry
 from tidegate.catalog.templates import WrongTemplateError, read_template
 from tidegate.catalog.yaml_source import Path
 
 GIBIBYTE = 1024**3
-
-
-class Entry(BaseModel):
-    """The base of all that stands in the file: unknown keys and wrong types are errors."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
-    )
 
 
 class ClientEntry(Entry):
@@ -68,6 +63,39 @@ class ClientEntry(Entry):
         return {} if value is None else value
 
 
+def _listed(value: Any) -> Any:
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
+
+
+class CertificateIdentityEntry(Entry):
+    """Known by the certificate that it connects with, on a listener with a `client_ca`."""
+
+    certificate: CertificateName
+    """A name in it: `spiffe://corp.example/shop`, or a DNS name."""
+
+
+class TokenIdentityEntry(Entry):
+    """Known by a JWT that an issuer has signed."""
+
+    issuer: Name
+    """Which of the `issuers`."""
+    claims: dict[str, str] = Field(min_length=1)
+    """What the token must say, all of it: `{sub: "repo:acme/shop:ref:refs/heads/main"}`."""
+
+
+def _identity_form(value: Any) -> str:
+    if isinstance(value, dict):
+        return "certificate" if "certificate" in value else "token"
+    return "certificate" if isinstance(value, CertificateIdentityEntry) else "token"
+
+
+IdentityForm = Annotated[
+    Annotated[CertificateIdentityEntry, Tag("certificate")]
+    | Annotated[TokenIdentityEntry, Tag("token")],
+    Discriminator(_identity_form),
+]
+
+
 class ConsumerEntry(Entry):
     """A workload that calls through Tidegate: an app, a job, an agent."""
 
@@ -76,6 +104,27 @@ class ConsumerEntry(Entry):
         Discriminator(lambda value: "all" if isinstance(value, str) else "list"),
     ]
     """The clients it may act for, or `all`."""
+    identities: list[IdentityForm] = []
+    """What it is known by, besides access tokens."""
+
+
+class IssuerEntry(Entry):
+    """Somebody whose JWTs say which consumer calls: a CI, a cluster, an identity provider."""
+
+    issuer: IssuerUrl
+    """The `iss` of its tokens, character by character."""
+    audience: Annotated[list[Annotated[str, Field(min_length=1)]], BeforeValidator(_listed)] = (
+        Field(min_length=1)
+    )
+    """For whom its tokens must be (`aud`): one text, or several."""
+    algorithms: list[Literal["RS256", "PS256", "ES256", "ES384", "EdDSA"]] = ["RS256", "ES256"]
+    """How they may be signed."""
+    jwks_url: TokenUrl | None = None
+    """Where its keys are; where absent, its metadata says it."""
+    ca: str | None = None
+    """A PEM file of certificates that replace the public roots for this issuer alone."""
+    allow_private: list[AddressRange] = []
+    """Private ranges in which it may be."""
 
 
 class HeaderAuth(Entry):
@@ -436,10 +485,6 @@ AuthForm = Annotated[
 ]
 
 
-def _listed(value: Any) -> Any:
-    return cast("list[Any]", value) if isinstance(value, list) else [value]
-
-
 class VariableEntry(Entry):
     """A `{variable}` in the origin's host, which each connection fills."""
 
@@ -532,6 +577,8 @@ class ProviderEntry(Entry):
     """Let `%2F` stand inside a path parameter. A weakening."""
     echo: Literal["redact", "refuse"] = "redact"
     """Strike the credential out of an answer that holds it, or refuse the answer."""
+    rotation: RotationEntry = RotationEntry()
+    """How its credentials are replaced, and how old they may become."""
 
     @model_validator(mode="after")
     def _origin_once(self) -> ProviderEntry:
@@ -665,6 +712,8 @@ class File(Entry):
     """Further files of this form, below this one's folder: paths or patterns (`teams/*.yaml`)."""
     clients: dict[Name, ClientEntry] = {}
     """The tenants, by name."""
+    issuers: dict[Name, IssuerEntry] = {}
+    """Whose JWTs count, by name."""
     consumers: dict[Name, ConsumerEntry] = {}
     """The workloads that call, by name."""
     providers: dict[Name, ProviderEntry] = {}

@@ -37,6 +37,8 @@ _COMMANDS = (
     (_CONNECT, "import", "importing:import_", "Find keys kept in plaintext, and connect them."),
     (_CONNECT, "connections", "connections:connections", "List the connections."),
     (_CONNECT, "disconnect", "connections:disconnect", "Forget a connection and its credential."),
+    (_CONNECT, "credentials", "rotation:credentials", "Say how old every credential is."),
+    (_CONNECT, "rotate", "rotation:rotate", "Replace a credential, step by step."),
     (_CONNECT, "token", "tokens:token", "Create, list and revoke access tokens."),
     (_OPERATE, "up", "running:up", "Run the gateway, and follow the declaration as it changes."),
     (_OPERATE, "explain", "explaining:explain", "Say what would decide a call, without making it."),

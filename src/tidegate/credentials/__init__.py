@@ -6,23 +6,31 @@ refused with a sentence that says why, and never what it was.
 
 from __future__ import annotations
 
+from tidegate.credentials.ages import CredentialAge, Due, ages
 from tidegate.credentials.authorization import ConsentRefused, Why
+from tidegate.credentials.caretaker import Caretaker
 from tidegate.credentials.connections import Connections
 from tidegate.credentials.consent import Asked, Consents, Shown
 from tidegate.credentials.errors import CredentialRefused
+from tidegate.credentials.issuers import IssuerKeys
 from tidegate.credentials.keeper import Keeper
 from tidegate.credentials.leases import Leases, LeaseTaker, Renewal
 from tidegate.credentials.refresh import Refresher, Renewed
 from tidegate.credentials.revoke import Revoked
+from tidegate.credentials.rotator import Rotator
 from tidegate.credentials.tokens import AccessTokens, check_format
 
 __all__ = [
     "AccessTokens",
     "Asked",
+    "Caretaker",
     "Connections",
     "ConsentRefused",
     "Consents",
+    "CredentialAge",
     "CredentialRefused",
+    "Due",
+    "IssuerKeys",
     "Keeper",
     "LeaseTaker",
     "Leases",
@@ -30,7 +38,9 @@ __all__ = [
     "Renewal",
     "Renewed",
     "Revoked",
+    "Rotator",
     "Shown",
     "Why",
+    "ages",
     "check_format",
 ]

@@ -57,6 +57,7 @@ class Renewal:
 @dataclass(frozen=True, slots=True)
 class _Lease:
     version: int
+    entered: int
     serial: int
     until: datetime
 
@@ -89,8 +90,10 @@ class Leases:
             if connection.scheme.startswith("oauth2 ") and not (
                 token is not None and is_usable(token, connection, now)
             ):
-                # It has a lease as soon as a token is issued.
-                waiting.add(connection.id)
+                # It has a lease as soon as a token is issued. After a rotation the token that is
+                # leased was issued for the secret before, and is good until it expires.
+                if not self._may_stay(connection, now):
+                    waiting.add(connection.id)
                 if token is not None and token.ended and token.version == connection.version:
                     ended.add(connection.id)
                 continue
@@ -114,9 +117,21 @@ class Leases:
         self._ended = ended
         return Renewal(tuple(leased), tuple(released), tuple(refused))
 
+    def _may_stay(self, connection: Connection, now: datetime) -> bool:
+        held = self._held.get(connection.id)
+        return (
+            held is not None
+            and held.entered == connection.lease_version
+            and held.version != connection.version
+            and held.until > now
+        )
+
     def _is_due(self, connection: Connection, token: IssuedToken | None, now: datetime) -> bool:
         held = self._held.get(connection.id)
-        if held is None or (held.version, held.serial) != (connection.version, _serial(token)):
+        if held is None:
+            return True
+        wanted = (connection.version, connection.lease_version, _serial(token))
+        if (held.version, held.entered, held.serial) != wanted:
             return True
         # An issued token is leased to its very end, which no renewal moves.
         ends = token.expires_at if token is not None else None
@@ -130,11 +145,9 @@ class Leases:
             fields = {name: fields[name] for name in _FOR_TLS if name in fields}
             fields[ACCESS_TOKEN] = issued[ACCESS_TOKEN]
             until = min(until, token.expires_at)
-        serial = _serial(token)
-        self._engine.lease(
-            connection.id, connection.version, connection.origins, fields, until, serial=serial
-        )
-        self._held[connection.id] = _Lease(connection.version, serial, until)
+        serial, entered = _serial(token), connection.lease_version
+        self._engine.lease(connection.id, entered, connection.origins, fields, until, serial=serial)
+        self._held[connection.id] = _Lease(connection.version, entered, serial, until)
 
 
 def _serial(token: IssuedToken | None) -> int:

@@ -195,7 +195,7 @@ class Refresher:
             return self._give_up(connection, before, fence, told, answered=True)
         except FetchError as error:
             refused = TokenRefusedError(Trouble.AWAY, error.problem.code)
-            return self._give_up(connection, before, fence, refused, answered=_was_not_sent(error))
+            return self._give_up(connection, before, fence, refused, answered=was_not_sent(error))
         now = self._clock()
         self._vault.keep_issued(
             connection,
@@ -248,7 +248,7 @@ class Refresher:
         return Renewed(token, asked=True, trouble=refused.word)
 
 
-def _was_not_sent(error: FetchError) -> bool:
+def was_not_sent(error: FetchError) -> bool:
     """Whether it is certain that the endpoint heard nothing, so that nothing is used up."""
     reason = error.detail.partition(":")[0]
     return error.problem.code in _NEVER_SENT or reason in _NOT_SENT

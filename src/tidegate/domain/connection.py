@@ -13,7 +13,9 @@ class Connection:
     """A recorded connection.
 
     `origins` are concrete (variables filled) and, with `version`, bound to the sealed credential:
-    `fields` names what it holds. `id` is stable for the connection's life.
+    `fields` names what it holds. `id` is stable for the connection's life. `issued_at` is when the
+    provider made the credential, where that is known. `entered` is the version that a person entered
+    last, where this one followed it by rotation; else 0.
     """
 
     id: str
@@ -26,6 +28,16 @@ class Connection:
     fields: tuple[str, ...]
     created_at: datetime
     rotated_at: datetime
+    entered: int = 0
+    issued_at: datetime | None = None
+
+    @property
+    def lease_version(self) -> int:
+        """The version that snapshot and lease agree on.
+
+        A rotation leaves it as it is, so that its lease replaces the one before between two calls.
+        """
+        return self.entered or self.version
 
 
 @dataclass(frozen=True, slots=True)

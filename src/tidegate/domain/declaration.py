@@ -12,6 +12,7 @@ from typing import Literal
 from tidegate.domain.attach import AttachPart
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
+from tidegate.domain.rotation import BY_HAND, Rotation
 from tidegate.domain.sign import Signer
 
 
@@ -25,11 +26,46 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
+class Issuer:
+    """Somebody whose signed word on consumers counts (RFC 7519, OpenID Connect).
+
+    `issuer` is the `iss` of its tokens; without `jwks_url` its metadata says where its keys are.
+    """
+
+    name: str
+    issuer: str
+    audiences: tuple[str, ...]
+    algorithms: tuple[str, ...] = ("RS256", "ES256")
+    jwks_url: str = ""
+    ca_pem: str | None = None
+    allow_private: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateIdentity:
+    """A name in the certificate that a consumer connects with: a SPIFFE id, or a DNS name."""
+
+    certificate: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIdentity:
+    """Claims that a consumer's JWT has, all of them, signed by an issuer."""
+
+    issuer: str
+    claims: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Consumer:
-    """A workload that calls through Tidegate, for the clients it may act for."""
+    """A workload that calls through Tidegate, for the clients it may act for.
+
+    It shows an access token, or is known by one of its `identities`.
+    """
 
     name: str
     clients: tuple[str, ...]
+    identities: tuple[CertificateIdentity | TokenIdentity, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +141,8 @@ class Provider:
     """How access tokens are obtained, where `attach` wants one."""
     sign: Signer | None = None
     """How calls are signed, after all of `attach`."""
+    rotation: Rotation = BY_HAND
+    """How its credentials are replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +180,7 @@ class Declaration:
     """Everything declared, in one value."""
 
     clients: tuple[Client, ...] = ()
+    issuers: tuple[Issuer, ...] = ()
     consumers: tuple[Consumer, ...] = ()
     providers: tuple[Provider, ...] = ()
     grants: tuple[Grant, ...] = ()

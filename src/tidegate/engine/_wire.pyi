@@ -54,6 +54,10 @@ class Engine:
         """
     def release(self, connection: str, ended: bool) -> None:
         """Take a lease back and wipe it; `ended`: its consent is gone. Unknown ids are ignored."""
+    def put_keys(self, issuer: str, keys: bytes) -> None:
+        """Take an issuer's keys (JSON Web Key Set); those before are forgotten."""
+    def wanted_keys(self) -> list[str]:
+        """Issuers whose keys did not do since this was asked last."""
     def refused_tokens(self, timeout_ms: int) -> list[tuple[str, int]]:
         """Wait for tokens that a provider did not take: `(connection, serial)`, each told once."""
     def events(self, max_events: int, timeout_ms: int) -> tuple[int, list[bytes]]:

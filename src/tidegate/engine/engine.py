@@ -108,6 +108,19 @@ class Engine:
         """
         self._native.release(connection, ended)
 
+    def put_keys(self, issuer: str, keys: bytes) -> None:
+        """Give an issuer's keys (RFC 7517) to the engine; those before are forgotten.
+
+        Raises:
+            EngineError: they are no key set.
+        """
+        with _refusals():
+            self._native.put_keys(issuer, keys)
+
+    def wanted_keys(self) -> list[str]:
+        """Name the issuers whose keys did not do since this was asked last."""
+        return self._native.wanted_keys()
+
     def refused_tokens(self, timeout_s: float) -> list[tuple[str, int]]:
         """Wait for issued tokens that a provider did not take: connection and serial, each once."""
         return self._native.refused_tokens(int(timeout_s * _MS))

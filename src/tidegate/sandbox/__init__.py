@@ -11,6 +11,7 @@ from tidegate.sandbox.contract import (
     contract_from_document,
     contract_from_operations,
 )
+from tidegate.sandbox.keys import IssuedKey, KeyServer
 from tidegate.sandbox.misbehaviour import (
     Big,
     Cut,
@@ -33,6 +34,8 @@ __all__ = [
     "Cut",
     "Echo",
     "Fail",
+    "IssuedKey",
+    "KeyServer",
     "Ledger",
     "Misbehaviour",
     "Options",

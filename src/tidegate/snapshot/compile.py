@@ -17,7 +17,15 @@ from typing import Any, Final
 from tidegate.catalog.patterns import OperationTable
 from tidegate.domain.attach import AttachPart, secret_fields
 from tidegate.domain.connection import AccessToken, Connection
-from tidegate.domain.declaration import Declaration, Denial, Grant, Provider
+from tidegate.domain.declaration import (
+    CertificateIdentity,
+    Consumer,
+    Declaration,
+    Denial,
+    Grant,
+    Issuer,
+    Provider,
+)
 from tidegate.domain.sign import HmacTemplate, Part, Signer, signing_secrets
 from tidegate.snapshot.binding import is_bound
 
@@ -52,7 +60,8 @@ def compile_snapshot(
         "format": FORMAT,
         "revision": revision,
         "clients": [client.name for client in declaration.clients],
-        "consumers": [{"name": c.name, "clients": c.clients} for c in declaration.consumers],
+        "issuers": [_issuer(issuer) for issuer in declaration.issuers],
+        "consumers": [_consumer(consumer) for consumer in declaration.consumers],
         "tokens": _tokens(declaration, tokens, now),
         "providers": [_provider(provider) for provider in declaration.providers],
         # Grants and denials fill the sets, so that these are written after them.
@@ -62,6 +71,25 @@ def compile_snapshot(
         "connections": _connections(declaration, connections),
     }
     return json.dumps(snapshot, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _issuer(issuer: Issuer) -> _Json:
+    return {
+        "name": issuer.name,
+        "issuer": issuer.issuer,
+        "audiences": issuer.audiences,
+        "algorithms": issuer.algorithms,
+    }
+
+
+def _consumer(consumer: Consumer) -> _Json:
+    identities = [
+        {"certificate": one.certificate}
+        if isinstance(one, CertificateIdentity)
+        else {"token": {"issuer": one.issuer, "claims": one.claims}}
+        for one in consumer.identities
+    ]
+    return {"name": consumer.name, "clients": consumer.clients, "identities": identities}
 
 
 class _OperationSets:
@@ -211,7 +239,7 @@ def _connections(declaration: Declaration, connections: Iterable[Connection]) ->
             "client": connection.client,
             "provider": connection.provider,
             "name": connection.name,
-            "version": connection.version,
+            "version": connection.lease_version,
             "origins": connection.origins,
         }
         for connection in sorted(connections, key=lambda c: (c.client, c.provider, c.name))

@@ -18,6 +18,7 @@ from tidegate.store.errors import (
 )
 from tidegate.store.issued import IssuedToken
 from tidegate.store.revisions import Revision
+from tidegate.store.rotations import RotationRow
 from tidegate.store.sealed import (
     FirstToken,
     SealedCredential,
@@ -37,6 +38,7 @@ __all__ = [
     "IssuedToken",
     "KekReplaced",
     "Revision",
+    "RotationRow",
     "SealedCredential",
     "SealedRow",
     "Store",

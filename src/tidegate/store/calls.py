@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -138,6 +138,18 @@ class Calls:
                 key = (row["client"], row["provider"], row["operation"])
                 histograms[key][row["latency"]] = _Sums(**{name: row[name] for name in _SUMS})
         return tuple(_usage(*key, histogram) for key, histogram in sorted(histograms.items()))
+
+    def last_used(self) -> dict[str, datetime]:
+        """Return when each connection's credential was sent last, by the connection's id."""
+        column = calls.c
+        statement = (
+            sa.select(column.connection, sa.func.max(column.at_ms))
+            .where(column.connection.is_not(None), column.provider_status.is_not(None))
+            .group_by(column.connection)
+        )
+        with self._database.reading() as connection:
+            rows = connection.execute(statement).all()
+        return {str(id_): datetime.fromtimestamp(at / 1_000, UTC) for id_, at in rows}
 
     def add_gap(self, gap: Gap) -> None:
         """Note that records are missing."""

@@ -31,3 +31,10 @@ class Connections:
         with self._database.reading() as connection:
             row = connection.execute(statement).mappings().first()
         return None if row is None else Connection(**row)
+
+    def get(self, connection_id: str) -> Connection | None:
+        """Return one connection."""
+        statement = sa.select(connections).where(connections.c.id == connection_id)
+        with self._database.reading() as connection:
+            row = connection.execute(statement).mappings().first()
+        return None if row is None else Connection(**row)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from tidegate.domain.connection import Connection
 from tidegate.store.database import Database
-from tidegate.store.schema import issued_tokens, suspect_grants
+from tidegate.store.schema import connections, issued_tokens, suspect_grants
 from tidegate.store.sealed import CLEAN, SealedCredential
 from tidegate.store.sealing import Amend, Sealing, require_newest_kek
 
@@ -84,10 +84,15 @@ class IssuedTokens:
             failures=0,
             ended=False,
         )
-        # The credential was entered anew: what was issued for the one before is void.
+        # The credential is another: what was issued for the one before is void. Who holds an older
+        # view of the connection than the store does voids nothing.
+        current = sa.exists().where(
+            connections.c.id == connection.id, connections.c.version == connection.version
+        )
         anew = (
             issued_tokens.update()
-            .where(column.connection == connection.id, column.version < connection.version)
+            .where(column.connection == connection.id, column.version != connection.version)
+            .where(current)
             .values(version=connection.version, **CLEAN, **dict.fromkeys(_SEALED))
         )
         take = (
@@ -97,7 +102,12 @@ class IssuedTokens:
                 column.version == connection.version,
                 column.serial == serial,
                 column.ended.is_(False),
-                sa.or_(column.held_until.is_(None), column.held_until <= now),
+                # A holder that asks again has been started anew: the one before it is dead.
+                sa.or_(
+                    column.held_until.is_(None),
+                    column.held_until <= now,
+                    column.holder == holder,
+                ),
             )
             .values(holder=holder, fence=column.fence + 1, held_until=until, asked_at=now)
             .returning(column.fence)

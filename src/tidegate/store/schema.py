@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.columns import Instant, Names
 
-HEAD = "0004_vault"
+HEAD = "0005"
 """The newest migration: opening a store compares this, and loads Alembic only when it must."""
 
 metadata = sa.MetaData()
@@ -62,6 +62,8 @@ connections = sa.Table(
     sa.Column("fields", Names, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
     sa.Column("rotated_at", Instant, nullable=False),
+    sa.Column("entered", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("issued_at", Instant),
     sa.UniqueConstraint("client", "provider", "name"),
 )
 
@@ -125,6 +127,51 @@ consents = sa.Table(
     sa.Column("payload", sa.LargeBinary),
     sa.Column("ended_at", Instant),
     sa.Column("outcome", sa.Text),
+)
+
+# Each replacement of a connection's credential, and who is at work on it. `active` is the connection
+# while the rotation is not over, so that a connection has one at a time. It outlives its connection:
+# a key that was made may still have to be deleted. `asked` is the request whose outcome is not known.
+rotations = sa.Table(
+    "rotations",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("connection", sa.Text, nullable=False),
+    sa.Column("active", sa.Text, unique=True),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("overlap_class", sa.Text, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("entered", sa.Integer, nullable=False),
+    sa.Column("old_version", sa.Integer, nullable=False),
+    sa.Column("new_version", sa.Integer),
+    sa.Column("old_id", sa.Text),
+    sa.Column("new_id", sa.Text),
+    sa.Column("known_ids", Names),
+    sa.Column("asked", sa.Text),
+    sa.Column("asked_at", Instant),
+    sa.Column("started_at", Instant, nullable=False),
+    sa.Column("state_at", Instant, nullable=False),
+    sa.Column("promoted_at", Instant),
+    sa.Column("generation", sa.BigInteger),
+    sa.Column("task", sa.Text),
+    sa.Column("trouble", sa.Text),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("retry_at", Instant),
+    sa.Column("fence", sa.Integer, nullable=False),
+    sa.Column("holder", sa.Text),
+    sa.Column("held_until", Instant),
+)
+
+# Which generation each running gateway's engine has taken up.
+gateways = sa.Table(
+    "gateways",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("seen_at", Instant, nullable=False),
 )
 
 keks = sa.Table(

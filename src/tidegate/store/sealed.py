@@ -7,7 +7,7 @@ ever without its secret, and none has another's.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -75,13 +75,17 @@ class FirstToken:
 
 @dataclass(frozen=True, slots=True)
 class SealedRow:
-    """All that is sealed for a connection. `serial` and `version` are the issued token's."""
+    """All that is sealed for a connection. `serial` and `version` are the issued token's.
+
+    `beside`: this is another version than the connection's own, which is kept during a rotation.
+    """
 
     connection: Connection
     credential: SealedCredential | None
     issued: SealedCredential | None
     serial: int
     version: int
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +227,13 @@ class Sealed:
         return gone
 
     # Clients' keys.
+
+    def versions(self, connection: str) -> tuple[int, ...]:
+        """Name the versions that are kept: during a rotation, two."""
+        column = sealed_credentials.c
+        statement = sa.select(column.version).where(column.connection == connection)
+        with self._database.reading() as database:
+            return tuple(database.execute(statement.order_by(column.version)).scalars())
 
     def kek_version(self, client: str) -> int | None:
         """Return the version of the client's newest key."""
@@ -488,4 +499,33 @@ def _rows(
                 rest[7] or 0,
             )
         )
+    return [*found, *_beside(database, client, not_under, limit)]
+
+
+def _beside(
+    database: sa.Connection, client: str, not_under: int, limit: int | None
+) -> list[SealedRow]:
+    """Read the versions that a rotation keeps beside the connections' own."""
+    sealed = sealed_credentials.c
+    joined = connections.join(
+        sealed_credentials,
+        sa.and_(sealed.connection == connections.c.id, sealed.version != connections.c.version),
+    )
+    statement = (
+        sa.select(
+            connections, sealed.version, sealed.kek_version, sealed.wrapped_dek, sealed.payload
+        )
+        .select_from(joined)
+        .where(connections.c.client == client)
+    )
+    if not_under:
+        statement = statement.where(sealed.kek_version < not_under)
+    names = [column.name for column in connections.columns]
+    found: list[SealedRow] = []
+    for row in database.execute(statement.limit(limit)):
+        values = tuple(row)
+        version, *rest = values[len(names) :]
+        own = Connection(**dict(zip(names, values[: len(names)], strict=True)))
+        credential = SealedCredential(*rest)
+        found.append(SealedRow(replace(own, version=version), credential, None, 0, 0, beside=True))
     return found

@@ -16,6 +16,7 @@ from tidegate.store.errors import StoreRefused
 from tidegate.store.issued import IssuedTokens
 from tidegate.store.migrate import migrate
 from tidegate.store.revisions import Revisions
+from tidegate.store.rotations import Rotations
 from tidegate.store.schema import generation
 from tidegate.store.sealed import Sealed
 from tidegate.store.sealing import Sealing
@@ -34,6 +35,7 @@ class Store:
         sealing = Sealing(database)
         self.issued = IssuedTokens(database, sealing)
         self.consents = Consents(database)
+        self.rotations = Rotations(database, sealing)
         self.sealed = Sealed(database, sealing)
         """For the vault alone: what is in here is sealed, and the vault holds the keys."""
 

@@ -20,6 +20,13 @@ from tidegate.vault.envelope import frame, unframe
 from tidegate.vault.errors import VaultRefused
 from tidegate.vault.keys import Keys
 
+_BESIDE: Final = "@"
+
+
+def beside(connection: str, version: int) -> str:
+    """Name the entry of a version that is not the connection's own: during a rotation there is one."""
+    return f"{connection}{_BESIDE}{version}"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -42,8 +49,36 @@ class Manifest:
         return replace(self, entries={**self.entries, connection: entry})
 
     def without(self, connection: str) -> Manifest:
-        """Return it without a connection."""
-        rest = {name: entry for name, entry in self.entries.items() if name != connection}
+        """Return it without a connection, and without any version of it."""
+        rest = {
+            name: entry
+            for name, entry in self.entries.items()
+            if name != connection and not name.startswith(f"{connection}{_BESIDE}")
+        }
+        return replace(self, entries=rest)
+
+    def of_version(self, connection: str, version: int) -> Entry | None:
+        """Return what is sealed for one version: the connection's own, or one beside it."""
+        entry = self.entries.get(connection)
+        if entry is None or entry.version != version:
+            entry = self.entries.get(beside(connection, version))
+        return entry if entry is not None and entry.version == version else None
+
+    def flipped(self, connection: str, version: int) -> Manifest | None:
+        """Return it with the version beside made the connection's own; None where there is none."""
+        before, after = self.entries.get(connection), self.of_version(connection, version)
+        if before is None or after is None:
+            return None
+        rest = dict(self.entries)
+        rest.pop(beside(connection, version), None)
+        return replace(
+            self, entries={**rest, beside(connection, before.version): before, connection: after}
+        )
+
+    def without_version(self, connection: str, version: int) -> Manifest:
+        """Return it without a version beside the connection's own."""
+        rest = dict(self.entries)
+        rest.pop(beside(connection, version), None)
         return replace(self, entries=rest)
 
 
@@ -122,6 +157,12 @@ class Manifests:
         key = self._keys.kek(client, stored.kek_version).manifest_key.reveal()
         said = frame(client, stored.epoch, stored.kek_version, stored.entries)
         return hmac.digest(key, said, "sha256")
+
+
+def name_of(row: SealedRow) -> str:
+    """Say under which name the manifest has a row."""
+    connection = row.connection
+    return beside(connection.id, connection.version) if row.beside else connection.id
 
 
 def entry_of(row: SealedRow) -> Entry:

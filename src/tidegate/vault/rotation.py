@@ -18,7 +18,7 @@ from tidegate.domain.secret import Secret
 from tidegate.store import SealedRow, Store, StoredKek, StoredManifest
 from tidegate.vault.errors import VaultOutdated, VaultRefused
 from tidegate.vault.keys import Keys
-from tidegate.vault.manifest import Entry, Manifests, entry_of
+from tidegate.vault.manifest import Entry, Manifests, entry_of, name_of
 
 if TYPE_CHECKING:
     from tidegate.vault.vault import Vault
@@ -84,11 +84,11 @@ def rewrap(keys: Keys, store: Store) -> int:
 
 def _reseal(vault: Vault, store: Store, client: str, rows: Sequence[SealedRow]) -> int:
     manifest = vault.manifests.read(client, store.sealed.manifest(client))
-    changed: list[tuple[SealedRow, SealedRow]] = []
-    for row in rows:
-        entry = manifest.entries.get(row.connection.id)
-        if entry is not None and entry == entry_of(row):
-            changed.append((row, _sealed_anew(vault, row)))
+    changed = [
+        (row, _sealed_anew(vault, row))
+        for row in rows
+        if _is_recorded(manifest.entries.get(name_of(row)), row)
+    ]
 
     def amend(stored: StoredManifest | None) -> StoredManifest:
         return _amended(vault.manifests, client, stored, changed)
@@ -123,11 +123,20 @@ def _amended(
     manifest = manifests.read(client, stored)
     entries: dict[str, Entry] = dict(manifest.entries)
     for before, after in changed:
-        if entries.get(before.connection.id) != entry_of(before):
+        name = name_of(before)
+        if not _is_recorded(entries.get(name), before):
             # Its half in the store was left alone too where it differs; sign nothing half.
             raise VaultOutdated(f"Client `{client}` was changed at the same time.")
-        entries[before.connection.id] = entry_of(after)
+        entries[name] = entry_of(after)
     return manifests.sign(client, replace(manifest, entries=entries))
+
+
+def _is_recorded(entry: Entry | None, row: SealedRow) -> bool:
+    found = entry_of(row)
+    if entry is None or not row.beside:
+        return entry == found
+    # What was issued for a version beside stands in another row, if it still does.
+    return (entry.version, entry.credential) == (found.version, found.credential)
 
 
 def _sealed_anew(vault: Vault, row: SealedRow) -> SealedRow:

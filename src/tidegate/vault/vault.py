@@ -17,7 +17,14 @@ from typing import Final
 
 from tidegate.domain.connection import Connection
 from tidegate.domain.secret import Secret
-from tidegate.store import FirstToken, KekReplaced, SealedCredential, Store, StoredManifest
+from tidegate.store import (
+    Amend,
+    FirstToken,
+    KekReplaced,
+    SealedCredential,
+    Store,
+    StoredManifest,
+)
 from tidegate.vault.anchor import AnchorFile
 from tidegate.vault.envelope import Envelope, frame, new_key, unframe
 from tidegate.vault.errors import VaultLocked, VaultOutdated, VaultRefused
@@ -26,6 +33,7 @@ from tidegate.vault.manifest import (
     Entry,
     Manifest,
     Manifests,
+    beside,
     credential_digest,
     entry_of,
     issued_digest,
@@ -145,7 +153,8 @@ class Vault:
 
             def amend(before: StoredManifest | None, entry: Entry = entry) -> StoredManifest:
                 manifest = self.manifests.read_or_begin(connection.client, before)
-                return self.manifests.sign(connection.client, manifest.having(connection.id, entry))
+                anew = manifest.without(connection.id).having(connection.id, entry)
+                return self.manifests.sign(connection.client, anew)
 
             try:
                 return self._store.sealed.put(connection, sealed, amend, token)
@@ -319,6 +328,43 @@ class Vault:
         self.keys.learn()
         return done
 
+    # For a rotation, which keeps two versions for a while: how to amend the manifest with its step.
+
+    def beside(self, connection: Connection, sealed: SealedCredential) -> Amend:
+        """Record a version beside the connection's own."""
+        digest = credential_digest(connection.version, sealed)
+        name = beside(connection.id, connection.version)
+        entry = Entry(connection.version, digest)
+        return self._amending(connection.client, lambda manifest: manifest.having(name, entry))
+
+    def flipped(self, connection: Connection) -> Amend:
+        """Record that a version beside is the connection's own now."""
+        return self._amending(connection.client, lambda manifest: _flipped(manifest, connection))
+
+    def replaced(self, connection: Connection, sealed: SealedCredential) -> Amend:
+        """Record a version that is the connection's own at once."""
+        digest = credential_digest(connection.version, sealed)
+        name = beside(connection.id, connection.version)
+        entry = Entry(connection.version, digest)
+        return self._amending(
+            connection.client,
+            lambda manifest: _flipped(manifest.having(name, entry), connection),
+        )
+
+    def destroyed(self, client: str, connection: str, version: int) -> Amend:
+        """Record that a version beside is gone."""
+        return self._amending(
+            client, lambda manifest: manifest.without_version(connection, version)
+        )
+
+    def _amending(self, client: str, change: Callable[[Manifest], Manifest]) -> Amend:
+        self._require_unlocked()
+
+        def amend(before: StoredManifest | None) -> StoredManifest:
+            return self.manifests.sign(client, change(self.manifests.read(client, before)))
+
+        return amend
+
     # For the modules of the vault.
 
     def sealed(self, connection: Connection, fields: Mapping[str, Secret]) -> SealedCredential:
@@ -386,7 +432,8 @@ class Vault:
         self, connection: Connection, manifest: Manifest | None, sealed: SealedCredential
     ) -> None:
         """Refuse what opens, but is not what was kept last."""
-        entry = None if manifest is None else manifest.entries.get(connection.id)
+        version = connection.version
+        entry = None if manifest is None else manifest.of_version(connection.id, version)
         try:
             digest = credential_digest(connection.version, sealed)
         except OverflowError:
@@ -396,7 +443,7 @@ class Vault:
                 f"{_named(connection)} is not opened: the manifest of its client is missing. Find "
                 "out who writes the database, and connect it anew."
             )
-        if entry is None or entry.version != connection.version or entry.credential != digest:
+        if entry is None or entry.credential != digest:
             raise VaultRefused(
                 f"{_named(connection)} is not the one kept last: its row in the store was altered "
                 "or rolled back. Find out by whom, and connect it anew."
@@ -469,6 +516,16 @@ def _seal(
         wrapped_dek=key.envelope.seal(dek, f"{kind}dek", *bound),
         payload=Envelope(dek).seal(_pack(fields), f"{kind}payload", *bound),
     )
+
+
+def _flipped(manifest: Manifest, connection: Connection) -> Manifest:
+    flipped = manifest.flipped(connection.id, connection.version)
+    if flipped is None:
+        raise VaultRefused(
+            f"{_named(connection)} has no version {connection.version} that the manifest knows of. "
+            "Find out who writes the database, and connect it anew."
+        )
+    return flipped
 
 
 def _identity(connection: Connection) -> tuple[str | int | bytes, ...]:

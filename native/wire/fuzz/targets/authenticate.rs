@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use aws_lc_rs::hmac;
 use http::{HeaderMap, HeaderValue, header};
 use libfuzzer_sys::fuzz_target;
-use tidegate_wire::authenticate::{authenticate, well_formed};
+use tidegate_wire::authenticate::{Shown, authenticate, well_formed};
+use tidegate_wire::identity::Keys;
 use tidegate_wire::snapshot::Snapshot;
 
 /// One consumer with one token, whose text nobody knows, and a provider for each place.
@@ -26,7 +27,8 @@ fuzz_target!(|bytes: &[u8]| {
     for name in ["by-header", "by-query", "by-cookie"] {
         let provider = SNAPSHOT.provider_named(name).map(|index| SNAPSHOT.provider(index));
         assert!(provider.is_some());
-        assert!(authenticate(&SNAPSHOT, &key, &headers, Some(text), provider, 0).is_err());
+        let shown = Shown { headers: &headers, query: Some(text), names: &[] };
+        assert!(authenticate(&SNAPSHOT, &key, &Keys::default(), &shown, provider, 0).is_err());
         headers.remove(header::AUTHORIZATION);
     }
 });

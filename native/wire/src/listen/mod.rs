@@ -32,6 +32,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::call::serve;
 use crate::engine::{Config, EngineError, ListenerTls};
 use crate::error::{Code, Refusal};
+use crate::identity::names_of;
 use crate::worker::{Phase, Worker};
 use guard::{BegunCall, ConnectionState, RequestGuard, TimeLimits};
 use lint::{Violation, ViolationCode};
@@ -117,6 +118,8 @@ fn server_config(name: &str, tls: &ListenerTls) -> Result<Arc<ServerConfig>, Eng
 /// A consumer's connection, as its calls see it.
 pub struct Consumer {
     pub scheme: &'static str,
+    /// The names in the certificate that it showed, if it showed one.
+    pub names: Vec<String>,
     /// What the HTTP/1.1 guard knows; HTTP/2 is judged by its own library.
     state: Option<Rc<ConnectionState>>,
 }
@@ -231,18 +234,33 @@ async fn accept(worker: Rc<Worker>, bound: Bound, open: Rc<Open>, phase: watch::
 async fn plain(worker: Rc<Worker>, socket: TcpStream, phase: watch::Receiver<Phase>) {
     let idle = Duration::from_millis(worker.shared.config.idle_timeout_ms);
     match timeout(idle, starts_h2(&socket)).await {
-        Ok(true) => serve_h2(worker, socket, "http", phase).await,
-        Ok(false) => serve_h1(worker, socket, "http", phase).await,
+        Ok(true) => serve_h2(worker, socket, Caller::default(), phase).await,
+        Ok(false) => serve_h1(worker, socket, Caller::default(), phase).await,
         Err(_) => {}
     }
 }
 
 async fn secure(worker: Rc<Worker>, socket: TcpStream, acceptor: TlsAcceptor, phase: watch::Receiver<Phase>) {
     let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(socket)).await else { return };
-    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        serve_h2(worker, stream, "https", phase).await;
+    let session = stream.get_ref().1;
+    let names = session.peer_certificates().and_then(<[_]>::first).map(names_of).unwrap_or_default();
+    let caller = Caller { scheme: "https", names };
+    if session.alpn_protocol() == Some(b"h2") {
+        serve_h2(worker, stream, caller, phase).await;
     } else {
-        serve_h1(worker, stream, "https", phase).await;
+        serve_h1(worker, stream, caller, phase).await;
+    }
+}
+
+/// What the handshake, if there was one, says of who calls.
+struct Caller {
+    scheme: &'static str,
+    names: Vec<String>,
+}
+
+impl Default for Caller {
+    fn default() -> Self {
+        Self { scheme: "http", names: Vec::new() }
     }
 }
 
@@ -267,7 +285,7 @@ async fn starts_h2(socket: &TcpStream) -> bool {
 fn serve_h1<IO>(
     worker: Rc<Worker>,
     io: IO,
-    scheme: &'static str,
+    caller: Caller,
     phase: watch::Receiver<Phase>,
 ) -> impl Future<Output = ()>
 where
@@ -281,7 +299,7 @@ where
     };
     let state = ConnectionState::new();
     let guard = TokioIo::new(RequestGuard::new(io, Rc::clone(&state), limits));
-    let consumer = Rc::new(Consumer { scheme, state: Some(state) });
+    let consumer = Rc::new(Consumer { scheme: caller.scheme, names: caller.names, state: Some(state) });
     let service = service_fn(move |request| {
         let (worker, consumer) = (Rc::clone(&worker), Rc::clone(&consumer));
         // Boxed: hyper keeps room for a call in every connection, and most connections are idle.
@@ -299,14 +317,14 @@ where
 fn serve_h2<IO>(
     worker: Rc<Worker>,
     io: IO,
-    scheme: &'static str,
+    caller: Caller,
     phase: watch::Receiver<Phase>,
 ) -> impl Future<Output = ()>
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let idle = Duration::from_millis(worker.shared.config.idle_timeout_ms);
-    let consumer = Rc::new(Consumer { scheme, state: None });
+    let consumer = Rc::new(Consumer { scheme: caller.scheme, names: caller.names, state: None });
     let service = service_fn(move |request| {
         let (worker, consumer) = (Rc::clone(&worker), Rc::clone(&consumer));
         async move { Ok::<_, Infallible>(serve(worker, consumer, request).await) }
