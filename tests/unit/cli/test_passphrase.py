@@ -87,4 +87,4 @@ def test_without_a_terminal_it_says_so_and_does_not_read_standard_input():
 
 def test_a_source_that_there_is_not_is_refused(applied, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TIDEGATE_ROOT_KEY_FROM", "thin air")
-    assert "neither `file` nor `passphrase`" in applied("connections").err
+    assert "is none of `file`, `passphrase`" in applied("connections").err
