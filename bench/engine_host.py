@@ -44,6 +44,7 @@ class Setting:
     origin_name: str
     authority: str
     record: bool = True
+    echo: bool = True
     operations: int = 10
     grants: int = 1
     github: str | None = None
@@ -74,7 +75,7 @@ def _serve(setting: Setting, state: Services, commands: TextIO, answers: TextIO)
         drain = Drain(engine, state.store)
         drain.start()
         try:
-            published = _publish(engine, scene, token, revision=1)
+            published = _publish(engine, scene, token, revision=1, echo=setting.echo)
             called = scene.connections[0]
             fields = {called.fields[0]: Secret(PROVIDER_KEY.encode())}
             until = datetime.now(UTC) + _LEASE
@@ -82,7 +83,7 @@ def _serve(setting: Setting, state: Services, commands: TextIO, answers: TextIO)
             engine.set_ready(ready=True)
             _say(answers, {**published, "token": secret.reveal().decode(), "paths": scene.paths})
             for revision, _ in enumerate(commands, start=2):
-                _say(answers, _publish(engine, scene, token, revision))
+                _say(answers, _publish(engine, scene, token, revision, echo=setting.echo))
         finally:
             drain.finish(_DRAINED_WITHIN_S)
 
@@ -96,9 +97,17 @@ def _scene(setting: Setting) -> Scene:
     )
 
 
-def _publish(engine: Engine, scene: Scene, token: AccessToken, revision: int) -> dict[str, Any]:
+def _publish(
+    engine: Engine, scene: Scene, token: AccessToken, revision: int, *, echo: bool
+) -> dict[str, Any]:
     began = time.perf_counter()
     snapshot = compile_snapshot(scene.declaration, revision, (token,), scene.connections)
+    if not echo:
+        # Only here: a declaration has no such switch.
+        told = json.loads(snapshot)
+        for provider in told["providers"]:
+            provider["secret_fields"] = []
+        snapshot = json.dumps(told).encode()
     compiled = time.perf_counter()
     engine.publish(snapshot)
     return {

@@ -7,6 +7,7 @@ from typing import Final
 from bench.measure import Measure
 from bench.measurements import (
     bulk,
+    credentials,
     idle_connections,
     latency,
     operations,
@@ -22,6 +23,8 @@ MEASUREMENTS: Final[dict[str, Measure]] = {
     "throughput": throughput.measure,
     "latency": latency.measure,
     "recording": recording.measure,
+    "credentials": credentials.measure,
+    "echo": credentials.measure_echo,
     "rotation": rotation.measure,
     "operations": operations.measure,
     "snapshots": snapshots.measure,
