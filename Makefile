@@ -2,6 +2,8 @@
 .PHONY: demo test check bench claims docs wheel lock
 .DEFAULT_GOAL := demo
 PY := .venv/bin/python
+# Hashes say what is installed; from where is each machine's own affair, and stands in no file.
+PIN := .venv/bin/uv pip compile -q --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 demo: ## set up, then run the main job and show it
 	@tools/setup.sh run
@@ -41,7 +43,7 @@ wheel: ## a wheel in dist/ that installs and runs without this tree
 	.venv/bin/maturin build --profile dist --out dist
 
 lock: ## renew the pinned packages
-	.venv/bin/uv pip compile -q pyproject.toml --group build --group demo --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/run.txt
-	.venv/bin/uv pip compile -q pyproject.toml --all-extras --group build --group demo --group test --group check --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/dev.txt
-	.venv/bin/uv pip compile -q requirements/bench.in --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/bench.txt
-	.venv/bin/uv pip compile -q --group docs --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/docs.txt
+	$(PIN) pyproject.toml --group build --group demo -o requirements/run.txt
+	$(PIN) pyproject.toml --all-extras --group build --group demo --group test --group check -o requirements/dev.txt
+	$(PIN) requirements/bench.in -o requirements/bench.txt
+	$(PIN) --group docs -o requirements/docs.txt
