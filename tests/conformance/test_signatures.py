@@ -224,9 +224,6 @@ class Keys(HTTPSignatureKeyResolver):
         assert key_id == "key-1"
         return self._public
 
-    def resolve_private_key(self, key_id: str) -> bytes:
-        raise NotImplementedError
-
 
 def pem(private: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
     key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
