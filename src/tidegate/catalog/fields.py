@@ -32,7 +32,6 @@ _FIELD = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 _UNITS_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 _DURATION = re.compile(r"(\d{1,9})(ms|s|m|h)")
-_LIFETIME_DAYS_MAX = 366
 _DURATION_MS_MAX = 24 * 3_600_000
 _DAY_MS = 24 * 3_600_000
 _LONG_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
@@ -112,15 +111,6 @@ def _duration(value: Any) -> Any:
     if not 0 < milliseconds <= _DURATION_MS_MAX:
         refuse("a duration is more than nothing and at most 24h")
     return milliseconds
-
-
-def _lifetime(value: Any) -> Any:
-    found = re.fullmatch(r"([0-9]+)d", value) if isinstance(value, str) else None
-    if found is None:
-        return _duration(value)
-    if not 0 < int(found[1][:9]) <= _LIFETIME_DAYS_MAX:
-        refuse(f"a lifetime is more than nothing and at most {_LIFETIME_DAYS_MAX}d")
-    return int(found[1]) * 24 * _UNITS_MS["h"]
 
 
 def _long_duration(value: Any) -> Any:
@@ -402,7 +392,6 @@ Pattern = Annotated[str, AfterValidator(_check_pattern), WithJsonSchema({"type":
 CallText = Annotated[str, AfterValidator(_check_call), _text(rf"({'|'.join(METHODS)}) \S+")]
 BasePath = Annotated[str, AfterValidator(_check_base_path), _text(r"/.*")]
 Duration = Annotated[int, BeforeValidator(_duration), _text(_DURATION.pattern)]
-Lifetime = Annotated[int, BeforeValidator(_lifetime), _text(rf"{_DURATION.pattern}|[0-9]+d")]
 LongDuration = Annotated[int, BeforeValidator(_long_duration), _text(_LONG_DURATION.pattern)]
 Pointer = Annotated[str, AfterValidator(check_pointer), _text("/.*")]
 OneGroup = Annotated[str, AfterValidator(_check_one_group), WithJsonSchema({"type": "string"})]

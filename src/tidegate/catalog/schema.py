@@ -28,7 +28,7 @@ from tidegate.catalog.fields import (
     HeaderName,
     Host,
     IssuerUrl,
-    Lifetime,
+    LongDuration,
     Name,
     NumberAsText,
     OriginText,
@@ -277,7 +277,7 @@ class TokenGrantEntry(Entry):
     account: Annotated[str, Field(pattern=f"^{_ACCOUNT}$")] | None = None
     """What tells the provider's accounts apart: a claim of the ID token (`id_token.sub`) or a part of
     the token's answer (`token.team.id`). A later consent must be for the same."""
-    lifetime: Lifetime = 3_600_000
+    lifetime: LongDuration = 3_600_000
     """How long a token lives where the provider does not say."""
     reuse: Duration = 0
     """For how long the provider takes a refresh token again that it has replaced already."""
