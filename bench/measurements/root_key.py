@@ -7,17 +7,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import Queue
 from typing import Final
 
 import httpx
 
+from bench import inside
 from bench.measure import QUICK, Effort, Outcome, Table
 from bench.stage import Stage
-from tidegate.app import Home, load_declaration, services
-from tidegate.app.gateway import Gateway, Started
 from tidegate.app.vaulting import rotate_root
-from tidegate.domain.secret import Secret
 from tidegate.sandbox import KeyServer
 
 _CLIENTS: Final = 1_000
@@ -65,44 +62,26 @@ def _rotate(folder: Path, clients: int) -> tuple[float, int, int]:
         key = server.make("by hand")
         key.known_from = 0
         (folder / "ca.pem").write_text(server.ca_pem)
-        file = folder / "tidegate.yaml"
         listed = ", ".join(f"{name}: {{}}" for name in names)
-        file.write_text(
-            _DECLARED.format(origin=server.origin, ca=folder / "ca.pem", clients=listed)
-        )
-        home = Home(
-            folder / "data", folder / "keys" / "root.key", f"sqlite:///{folder}/data/tidegate.db"
-        )
-        gateway = Gateway(home, file, author="bench", grace_s=1)
-        said: Queue[Started] = Queue()
-        with services(home) as state:
-            state.make_root_key()
-            declaration = load_declaration(file)
-            for name in names:
-                fields = {"token": Secret(key.value)}
-                state.connections.connect(declaration, "api", name, "default", fields, {})
-            _, token = state.tokens.create(declaration, "app")
-            running = threading.Thread(target=gateway.run, args=(said.put,))
-            running.start()
-            try:
-                url = f"http://{next(iter(said.get(timeout=60).addresses.values()))}"
-                over = threading.Event()
-                with ThreadPoolExecutor(_THREADS) as pool:
-                    shares = [
-                        pool.submit(_call, url, token.reveal().decode(), names[at::_THREADS], over)
-                        for at in range(_THREADS)
-                    ]
-                    time.sleep(2)
-                    began = time.monotonic()
-                    rotate_root(state, None)
-                    took_s = time.monotonic() - began
-                    # Also what the gateway opens afterwards, under the key that is new to it.
-                    time.sleep(2)
-                    over.set()
-                    made = [share.result() for share in shares]
-            finally:
-                gateway.stop()
-                running.join()
+        declared = _DECLARED.format(origin=server.origin, ca=folder / "ca.pem", clients=listed)
+        accounts = [(name, "default", key.value) for name in names]
+        over = threading.Event()
+        with (
+            inside.running(folder, declared, accounts) as gateway,
+            ThreadPoolExecutor(_THREADS) as pool,
+        ):
+            shares = [
+                pool.submit(_call, gateway.url, gateway.token, names[at::_THREADS], over)
+                for at in range(_THREADS)
+            ]
+            time.sleep(2)
+            began = time.monotonic()
+            rotate_root(gateway.state, None)
+            took_s = time.monotonic() - began
+            # Also what the gateway opens afterwards, under the key that is new to it.
+            time.sleep(2)
+            over.set()
+            made = [share.result() for share in shares]
     return took_s, sum(calls for calls, _ in made), sum(failed for _, failed in made)
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import Queue
 from typing import Final
 
 import httpx
 
+from bench import inside
 from bench.measure import QUICK, Effort, Outcome, Table
 from bench.stage import Stage
-from tidegate.app import Home, load_declaration, services
-from tidegate.app.gateway import Gateway, Started
 from tidegate.credentials import Rotator
 from tidegate.domain.rotation import RotationState
 from tidegate.domain.secret import Secret
@@ -77,46 +74,28 @@ def _rotate(folder: Path, overlap: str, calls: int) -> tuple[int, float]:
         first = server.make("by hand")
         first.known_from = 0
         (folder / "ca.pem").write_text(server.ca_pem)
-        file = folder / "tidegate.yaml"
-        file.write_text(
-            _DECLARED.format(origin=server.origin, ca=folder / "ca.pem", overlap=overlap)
-        )
-        home = Home(
-            folder / "data", folder / "keys" / "root.key", f"sqlite:///{folder}/data/tidegate.db"
-        )
-        gateway = Gateway(home, file, author="bench", grace_s=1)
-        said: Queue[Started] = Queue()
-        with services(home) as state:
-            state.make_root_key()
-            declaration = load_declaration(file)
-            for name, value in (("default", first.value), ("admin", server.manager)):
-                fields = {"token": Secret(value)}
-                state.connections.connect(declaration, "api", "acme", name, fields, {})
-            _, token = state.tokens.create(declaration, "app")
-            running = threading.Thread(target=gateway.run, args=(said.put,))
-            running.start()
-            try:
-                url = f"http://{next(iter(said.get(timeout=30).addresses.values()))}/api/things"
-                connection = state.store.connections.find("acme", "api", "default")
-                config = EngineConfig(spool=folder / "spool", workers=1, record=False)
-                with Engine(config, Secret(bytes(32))) as engine:
-                    rotator = Rotator(state.store, state.vault, engine, holder="bench")
-                    with ThreadPoolExecutor(_THREADS) as pool:
-                        shares = [
-                            pool.submit(_call, url, token.reveal().decode(), calls // _THREADS, at)
-                            for at in range(_THREADS)
-                        ]
-                        time.sleep(2)
-                        assert connection is not None
-                        row = rotator.start(declaration, connection, author="bench")
-                        failed = sum(share.result() for share in shares)
-            finally:
-                gateway.stop()
-                running.join()
+        declared = _DECLARED.format(origin=server.origin, ca=folder / "ca.pem", overlap=overlap)
+        accounts = [("acme", "default", first.value), ("acme", "admin", server.manager)]
+        with inside.running(folder, declared, accounts) as gateway:
+            state = gateway.state
+            connection = state.store.connections.find("acme", "api", "default")
+            config = EngineConfig(spool=folder / "spool", workers=1, record=False)
+            with Engine(config, Secret(bytes(32))) as engine:
+                rotator = Rotator(state.store, state.vault, engine, holder="bench")
+                url = f"{gateway.url}/api/things"
+                with ThreadPoolExecutor(_THREADS) as pool:
+                    shares = [
+                        pool.submit(_call, url, gateway.token, calls // _THREADS, at)
+                        for at in range(_THREADS)
+                    ]
+                    time.sleep(2)
+                    assert connection is not None
+                    row = rotator.start(gateway.declaration, connection, author="bench")
+                    failed = sum(share.result() for share in shares)
             ended = state.store.rotations.get(row.id)
-            if ended is None or ended.state is not RotationState.DONE or ended.promoted_at is None:
-                raise RuntimeError(f"the rotation did not end: {ended}")
-            return failed, max(0.0, (first.last_used or 0) - ended.promoted_at.timestamp())
+        if ended is None or ended.state is not RotationState.DONE or ended.promoted_at is None:
+            raise RuntimeError(f"the rotation did not end: {ended}")
+        return failed, max(0.0, (first.last_used or 0) - ended.promoted_at.timestamp())
 
 
 def _call(url: str, token: str, calls: int, place: int) -> int:

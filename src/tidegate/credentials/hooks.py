@@ -54,11 +54,6 @@ class FilledHook:
     body: bytes
 
 
-def placeholders_of(text: str) -> tuple[str, ...]:
-    """Name the `{placeholders}` of a template, in order."""
-    return tuple(dict.fromkeys(_PLACEHOLDER.findall(text)))
-
-
 def fill(hook: Hook, values: Values, cursor: tuple[str, str] | None = None) -> FilledHook:
     """Put the values in their places: each encoded for where it stands."""
     path = _PLACEHOLDER.sub(lambda found: quote(_one(values, found[1]), safe=""), hook.path)
