@@ -172,7 +172,7 @@ async fn call(
         _ => None,
     };
     let outgoing = Outgoing { path: address.path, query, body: gathered, provider };
-    let plain_target = outgoing_uri(proven.origin(), address.path, outgoing.query(None).as_ref(), false)?;
+    let plain_query = outgoing.query(None);
     outgoing.attach(&mut parts, lease.as_deref(), &proven)?;
     at = trace.step(Step::Attach, at);
 
@@ -211,7 +211,8 @@ async fn call(
     let echo = Echo::begin(lease.as_ref(), provider, &method, &mut parts)?;
     let gateway = (!host.is_empty()).then(|| format!("{}://{host}", consumer.scheme));
     let turn = Route {
-        target: &plain_target,
+        path: address.path,
+        query: plain_query.as_deref().map(String::as_str),
         origins: allowed.connection.as_ref().map_or(&[], |c| c.origins.as_slice()),
         origin: proven.origin(),
         prefix: address.prefix,
@@ -643,7 +644,7 @@ impl Trace {
         let facts = proven.facts();
         self.event.tls_version = facts.tls_version;
         self.event.tls_group = facts.tls_group;
-        self.event.address = Some(facts.address.to_string().into());
+        self.event.address = Some(facts.address);
     }
 
     fn refuse(mut self, refusal: &Refusal) {
@@ -685,7 +686,8 @@ impl Trace {
     fn own_share(&self) -> String {
         let total = self.started.elapsed();
         let provider = Duration::from_micros(self.event.provider_us.unwrap_or_default().into());
-        format!("tidegate;dur={:.3}", total.saturating_sub(provider).as_secs_f64() * 1000.0)
+        let own = total.saturating_sub(provider);
+        format!("tidegate;dur={}.{:03}", own.as_millis(), own.subsec_micros() % 1000)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is known of one call, gathered as it goes; `record` writes it. Never a value from the call.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -78,7 +79,7 @@ pub struct Event {
     pub steps_us: StepTimes,
     pub tls_version: Option<&'static str>,
     pub tls_group: Option<&'static str>,
-    pub address: Option<Box<str>>,
+    pub address: Option<SocketAddr>,
     pub http: &'static str,
     pub retries: u32,
     /// Whether it went out again with a new token.

@@ -3,9 +3,9 @@
 //! Runs after `forward`. A redirect is never followed; one that stays with the provider's origins is
 //! rewritten to come back through Tidegate, any other is refused.
 
+use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, LINK, LOCATION};
 use http::response::Parts;
-use http::{HeaderValue, Uri};
 use url::Url;
 
 use crate::error::{Code, Refusal};
@@ -14,8 +14,9 @@ use crate::origin::Origin;
 
 /// Where the call went and how the consumer reached us, for references that must be turned round.
 pub struct Route<'a> {
-    /// The URL that was asked for at the provider, without the credential.
-    pub target: &'a Uri,
+    /// What was asked for at the provider, without the credential.
+    pub path: &'a str,
+    pub query: Option<&'a str>,
     /// The connection's origins: what belongs to the provider.
     pub origins: &'a [Origin],
     pub origin: &'a Origin,
@@ -73,12 +74,8 @@ pub fn respond(parts: &mut Parts, route: &Route<'_>, bound: u64) -> Result<(), R
 impl Route<'_> {
     /// A reference as the consumer must use it, or None when it leads away from the provider.
     fn turn_round(&self, reference: &str, absolute: bool) -> Option<String> {
-        let base = Url::parse(&format!(
-            "{}{}",
-            self.origin,
-            self.target.path_and_query().map_or("/", |p| p.as_str())
-        ))
-        .ok()?;
+        let mut base = Url::parse(&format!("{}{}", self.origin, self.path)).ok()?;
+        base.set_query(self.query);
         let url = base.join(reference).ok()?;
         if !url.username().is_empty() || url.password().is_some() {
             return None;
@@ -118,9 +115,9 @@ mod tests {
     fn turned(reference: &str) -> Option<String> {
         let origins =
             ["https://api.test".parse().expect("origin"), "https://files.test".parse().expect("origin")];
-        let target = Uri::from_static("/v1/items?page=1");
         let route = Route {
-            target: &target,
+            path: "/v1/items",
+            query: Some("page=1"),
             origins: &origins,
             origin: &origins[0],
             prefix: "/~acme/shop",

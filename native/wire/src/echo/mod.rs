@@ -70,6 +70,9 @@ impl Echoed {
 
 /// Ask only for codings that can be looked into; a consumer's wish for others is left out.
 pub fn limit_codings(headers: &mut HeaderMap) {
+    if !headers.contains_key(ACCEPT_ENCODING) {
+        return;
+    }
     let wishes: Vec<&str> = headers
         .get_all(ACCEPT_ENCODING)
         .iter()
@@ -155,7 +158,7 @@ impl Echo {
     /// Header fields or trailers: each value by itself.
     pub fn strike_headers(&mut self, headers: &mut HeaderMap) -> Result<(), Echoed> {
         let Some(needles) = self.lease.needles() else { return Ok(()) };
-        for value in headers.values_mut() {
+        for value in headers.values_mut().filter(|value| value.len() >= needles.shortest()) {
             let mut found = needles.find(value.as_bytes(), 0, &self.wanted);
             if found.is_none() {
                 continue;

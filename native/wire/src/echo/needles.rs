@@ -26,6 +26,7 @@ pub struct Needles {
     searcher: AhoCorasick,
     forms: Vec<Form>,
     starts: [bool; 256],
+    shortest: usize,
     longest: usize,
 }
 
@@ -56,7 +57,8 @@ impl Needles {
                 }
             }
         }
-        let longest = forms.iter().map(|form| form.bytes.len()).max()?;
+        let lengths = || forms.iter().map(|form| form.bytes.len());
+        let (shortest, longest) = lengths().min().zip(lengths().max())?;
         let mut starts = [false; 256];
         for form in &forms {
             starts[usize::from(form.bytes[0])] = true;
@@ -65,7 +67,12 @@ impl Needles {
             .match_kind(MatchKind::LeftmostLongest)
             .build(forms.iter().map(|form| form.bytes.as_slice()))
             .ok()?;
-        Some(Self { searcher, forms, starts, longest })
+        Some(Self { searcher, forms, starts, shortest, longest })
+    }
+
+    /// How many bytes there must be for anything to be found in them.
+    pub fn shortest(&self) -> usize {
+        self.shortest
     }
 
     /// The first place at or after `from` where one of the `wanted` fields stands.
