@@ -26,6 +26,7 @@ from typing import Final, cast
 
 from tidegate.domain.secret import Secret
 from tidegate.store import Store
+from tidegate.vault.durable import sync_folder
 from tidegate.vault.envelope import derive, frame
 from tidegate.vault.errors import RootRefused, VaultLocked
 
@@ -157,7 +158,7 @@ class AnchorFile:
                 file.flush()
                 os.fsync(descriptor)
             beside.replace(self._path)
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
         except OSError as error:
             raise VaultLocked(
                 f"The vault is locked: its anchor `{self._path}` cannot be written "
@@ -180,11 +181,3 @@ def _require_apart(path: Path, data: Path | None) -> None:
             f"The anchor `{path}` is kept beside the data (`{data}`) and would be rolled back with "
             "it; move it to another volume."
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,6 +17,7 @@ from argon2.low_level import Type, hash_secret_raw
 
 from tidegate.domain.secret import Secret
 from tidegate.store import Store, StoredRoot
+from tidegate.vault.durable import sync_folder
 from tidegate.vault.envelope import KEY_BYTES, Envelope, Wrap, frame, new_key, unframe
 from tidegate.vault.errors import RootRefused, VaultRefused
 
@@ -177,7 +178,7 @@ def promote_next_file(path: Path, number: int) -> Path | None:
     if path.exists():
         path.replace(retired)
     following.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return retired if retired.exists() else None
 
 
@@ -216,15 +217,7 @@ def _create(path: Path, key: Secret) -> None:
         file.write(key.reveal().hex().encode() + b"\n")
         file.flush()
         os.fsync(descriptor)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)
 
 
 def _read_file(path: Path, data: Path | None) -> Secret:
