@@ -23,8 +23,11 @@ from tidegate.events.yielding import give_way, yield_to_the_wire
 from tidegate.store import Store, StoreError
 
 BATCH_MAX: Final = 2_000
-STEP: Final = 40
-"""How many events are read or stored before a call that waits for the core gets it."""
+STORED_AT_ONCE: Final = 40
+"""How many events are stored in one transaction: a smaller one costs more than it spares calls."""
+
+READ_AT_ONCE: Final = 10
+"""How many events are read before a call that waits for the core gets it."""
 
 WAIT_S: Final = 0.2
 """How long to wait for a first event; also how soon a stop is noticed."""
@@ -96,9 +99,8 @@ class Drain:
     def _move(self, wait_s: float) -> bool:
         """Move one batch; False when there was nothing to move."""
         batch = self._engine.events(BATCH_MAX, wait_s)
-        for start in range(0, len(batch.lines), STEP):
-            give_way()
-            records = tuple(_readable(batch.lines[start : start + STEP]))
+        for start in range(0, len(batch.lines), STORED_AT_ONCE):
+            records = tuple(_readable(batch.lines[start : start + STORED_AT_ONCE]))
             give_way()
             if not self._stored(records):
                 return True
@@ -208,7 +210,9 @@ def _tell_missing(gap: Gap) -> None:
 
 
 def _readable(lines: Sequence[bytes]) -> Iterator[CallRecord]:
-    for line in lines:
+    for number, line in enumerate(lines):
+        if number % READ_AT_ONCE == 0:
+            give_way()
         try:
             yield read_event(line)
         except UnreadableEventError as error:

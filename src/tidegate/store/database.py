@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -24,6 +24,8 @@ from tidegate.store import schema
 from tidegate.store.errors import StoreRefused, StoreUnavailable, explain
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from sqlalchemy.dialects import postgresql, sqlite
 
 LOCK_WAIT_S = 4.0
@@ -33,6 +35,9 @@ MIGRATION_WAIT_S = 60.0
 """How long opening waits for another process that is migrating."""
 
 _WAL_BYTES_KEPT = 64 * 1024 * 1024
+
+_GIVE_WAY_EVERY = 300
+"""Instructions of SQLite's own machine, some 10 us."""
 
 # The sealed secrets stand in this file: `secure_delete` overwrites what is deleted, temporary data
 # stays in memory, and FULL makes an acknowledged write outlive a power cut.
@@ -262,6 +267,8 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
         for pragma in _SQLITE_PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+        # Whoever else waits for the core, a call above all, gets it within a statement too.
+        cast("sqlite3.Connection", connection).set_progress_handler(os.sched_yield, _GIVE_WAY_EVERY)
 
     def on_begin(connection: sa.Connection) -> None:
         options: Mapping[str, Any] = connection.get_execution_options()
