@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,8 @@ from typing import Final
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from tidegate import __version__
+from tidegate.app.control import Control, Question
 from tidegate.app.home import Home
 from tidegate.app.logs import Trouble
 from tidegate.app.services import Services, load_declaration, services
@@ -79,6 +81,7 @@ class Gateway:
         self._ready = threading.Event()
         self._addresses: dict[str, str] = {}
         self._pages: dict[str, str] = {}
+        self._since = datetime.now(UTC)
         # Plain flags, because a signal's handler may set them and must not wait for a lock.
         self._stopping = False
         self._rereading = False
@@ -118,6 +121,9 @@ class Gateway:
             stack.callback(supply.keeper.stop)
             stack.callback(supply.issuer_keys.stop)
             stack.callback(supply.caretaker.stop)
+            control = self._control(engine, supply)
+            control.start()
+            stack.callback(control.stop)
             stack.enter_context(Signals(stop=self.stop, reread=self.reread))
             self._take_calls(engine, supply, state, tell or _log_started)
             self._follow(supply)
@@ -139,6 +145,22 @@ class Gateway:
         if not self._ready.wait(timeout_s):
             raise TimeoutError("the gateway did not become ready in time")
         return self._addresses
+
+    def _control(self, engine: Engine, supply: Supply) -> Control:
+        control = Control(self._home.control)
+        control.answers("status", Question, lambda _: self._status(engine, supply))
+        return control
+
+    def _status(self, engine: Engine, supply: Supply) -> dict[str, object]:
+        return {
+            "version": __version__,
+            "process": os.getpid(),
+            "since": self._since.isoformat(),
+            "ready": self._ready.is_set(),
+            "addresses": self._addresses,
+            **asdict(engine.stats()),
+            "revision": supply.revision.number,
+        }
 
     def _take_calls(
         self,

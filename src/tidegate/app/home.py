@@ -56,6 +56,11 @@ class Home:
         """Where the engine keeps events until the store has them."""
         return self.data / "spool"
 
+    @property
+    def control(self) -> Path:
+        """The socket on which the running gateway is asked."""
+        return self.data / "control.sock"
+
     def prepare(self) -> None:
         """Make the folders, for this user alone."""
         for folder in (self.data, self.spool):

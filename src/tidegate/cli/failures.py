@@ -19,6 +19,7 @@ from tidegate.cli.terminal import BAD, QUIET, notice
 
 # Named, not imported: a failure is no time to load what did not fail.
 _FOR_OPERATORS = (
+    "tidegate.app.asking",
     "tidegate.credentials.errors",
     "tidegate.credentials.importing.sources",
     "tidegate.engine.errors",
@@ -81,7 +82,7 @@ def _explain(error: Exception) -> None:
     if isinstance(error, ConfigErrors):
         show_mistakes(error)
     elif _is_for_operators(error):
-        _tell(str(error))
+        _tell(str(error), getattr(error, "hint", ""))
     else:
         _unforeseen(error)
 
