@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import psycopg
 
 _HOUR_MS: Final = 3_600_000
-_IDS_PER_QUERY: Final = 1_000
 _NOT_DIALLED: Final = 0
 _CLASSES_PER_OCTAVE: Final = 4
 
@@ -81,7 +80,7 @@ class Calls:
             # One batch after another: what is new stays new until the commit, and `seq` grows in
             # the order of commits, so that a follower misses nothing.
             self._database.take_turn(connection, Turn.CALLS)
-            for known in _known(connection, tuple(by_id)):
+            for known in self._known(connection, tuple(by_id)):
                 del by_id[known]
             fresh = tuple(by_id.values())
             if fresh:
@@ -164,8 +163,19 @@ class Calls:
             rows = connection.execute(sa.select(*columns).order_by(gaps.c.seq)).mappings()
             return tuple(Gap(**row) for row in rows)
 
+    # Every call comes by here: each statement goes the shortest way that the driver has, since Core takes
+    # several times as long, and the time is taken from calls where cores are few.
+
+    def _known(self, connection: sa.Connection, ids: Sequence[str]) -> Iterable[str]:
+        if self._database.is_sqlite:
+            among = "SELECT id FROM calls WHERE id IN (SELECT value FROM json_each(?))"
+            rows = connection.exec_driver_sql(among, (to_json(ids).decode(),))
+        else:
+            among = "SELECT id FROM calls WHERE id = ANY(%s)"
+            rows = connection.exec_driver_sql(among, (list(ids),))
+        return [str(id_) for (id_,) in rows]
+
     def _insert(self, connection: sa.Connection, records: Sequence[CallRecord]) -> None:
-        """Insert by the shortest way of each driver; Core takes several times as long."""
         rows = [
             (
                 *_plain_values(record),
@@ -200,13 +210,12 @@ class Calls:
                 _latency_class(record),
             )
             sums[key].count(record)
-        keys = ("hour", "client", "provider", "operation", "latency")
         # Sorted, so that the index is written in its own order.
         rows = [
-            dict(zip(keys, key, strict=True)) | {name: getattr(total, name) for name in _SUMS}
-            for key, total in sorted(sums.items(), key=itemgetter(0))
+            (*key, *_sum_values(total)) for key, total in sorted(sums.items(), key=itemgetter(0))
         ]
-        connection.execute(self._database.insert_or_add(usage_hours, *_SUMS), rows)
+        mark = "?" if self._database.is_sqlite else "%s"
+        connection.exec_driver_sql(_ADD_UP.replace("?", mark), rows)
 
 
 @dataclass(slots=True)
@@ -233,6 +242,14 @@ class _Sums:
 
 
 _SUMS: Final = tuple(f.name for f in fields(_Sums))
+_sum_values = attrgetter(*_SUMS)
+_KEYS: Final = ("hour", "client", "provider", "operation", "latency")
+_ADD_UP: Final = f"""
+    INSERT INTO usage_hours ({", ".join((*_KEYS, *_SUMS))})
+    VALUES ({", ".join("?" * (len(_KEYS) + len(_SUMS)))})
+    ON CONFLICT ({", ".join(_KEYS)}) DO UPDATE
+    SET {", ".join(f"{name} = usage_hours.{name} + excluded.{name}" for name in _SUMS)}
+"""  # noqa: S608 - constants only
 
 
 def _usage(client: str, provider: str, operation: str, histogram: dict[int, _Sums]) -> Usage:
@@ -268,12 +285,6 @@ def _latency_class(record: CallRecord) -> int:
     if _is_refusal(record):
         return _NOT_DIALLED
     return 1 + int(math.log2(max(record.total_us, 1)) * _CLASSES_PER_OCTAVE)
-
-
-def _known(connection: sa.Connection, ids: Sequence[str]) -> Iterable[str]:
-    for start in range(0, len(ids), _IDS_PER_QUERY):
-        some = ids[start : start + _IDS_PER_QUERY]
-        yield from connection.execute(sa.select(calls.c.id).where(calls.c.id.in_(some))).scalars()
 
 
 def _record(row: sa.RowMapping) -> CallRecord:

@@ -165,14 +165,6 @@ class Database:
         """INSERT that leaves a row alone whose `key` is taken."""
         return self._insert(table).on_conflict_do_nothing(index_elements=key)
 
-    def insert_or_add(self, table: sa.Table, *sums: str) -> sa.Insert:
-        """INSERT that adds the columns `sums` to a row whose primary key is taken."""
-        statement = self._insert(table)
-        return statement.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns),
-            set_={name: table.c[name] + statement.excluded[name] for name in sums},
-        )
-
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
