@@ -12,6 +12,7 @@ from tidegate.sandbox.contract import (
     contract_from_operations,
 )
 from tidegate.sandbox.keys import IssuedKey, KeyServer
+from tidegate.sandbox.loopback import LoopbackServer
 from tidegate.sandbox.misbehaviour import (
     Big,
     Cut,
@@ -26,6 +27,7 @@ from tidegate.sandbox.misbehaviour import (
 from tidegate.sandbox.received import Ledger, Received
 from tidegate.sandbox.serve import contract_of, serve
 from tidegate.sandbox.server import Options, Sandbox
+from tidegate.sandbox.tokens import TokenServer
 
 __all__ = [
     "Authority",
@@ -37,6 +39,7 @@ __all__ = [
     "IssuedKey",
     "KeyServer",
     "Ledger",
+    "LoopbackServer",
     "Misbehaviour",
     "Options",
     "Received",
@@ -45,6 +48,7 @@ __all__ = [
     "ServerCertificate",
     "Slow",
     "Sse",
+    "TokenServer",
     "Trickle",
     "contract_from_document",
     "contract_from_operations",
