@@ -20,7 +20,7 @@ from tidegate.engine import Engine, EngineConfig
 from tidegate.sandbox import KeyServer
 from tidegate.store import Store
 from tidegate.store.schema import connections, sealed_credentials
-from tidegate.vault import Vault, VaultRefused
+from tidegate.vault import Vault, VaultOutdated, VaultRefused
 
 State = RotationState
 
@@ -85,17 +85,14 @@ def test_a_version_that_was_destroyed_and_is_put_back_does_not_open(scene: Scene
     rotation = scene.start()
     scene.until(rotation, State.DRAINING)
     (first, second) = sorted(rows(scene.store), key=lambda row: row["version"])
-    assert scene.vault.open(replace(scene.connection(), version=1))
+    assert scene.vault.open_beside(replace(scene.connection(), version=1))
     scene.until(rotation)
     put_back(scene.store, first)
     assert is_refused(scene, 1)
     # Nor does it as the connection's own.
-    with scene.store._database.writing() as database:
-        mine = connections.c.id == "con_default"
-        database.execute(connections.update().where(mine).values(version=1))
+    flip(scene.store, 1)
     assert is_refused(scene, 1)
-    with scene.store._database.writing() as database:
-        database.execute(connections.update().where(mine).values(version=second["version"]))
+    flip(scene.store, second["version"])
     assert scene.key()
 
 
@@ -104,11 +101,35 @@ def test_a_flip_that_nobody_recorded_is_no_flip(scene: Scene):
     scene.until(rotation, State.CREATED)
     kept = rows(scene.store)
     # Both versions open while both are kept, each as what it is.
-    beside = scene.vault.open(replace(scene.connection(), version=2))["token"]
+    beside = scene.vault.open_beside(replace(scene.connection(), version=2))["token"]
     assert not beside.matches(scene.vault.open(scene.connection())["token"])
+    flip(scene.store, 2)
+    assert is_refused(scene, 2)
+    flip(scene.store, 1)
+    scene.until(rotation, State.DRAINING)
+    # Nor is the way back one, while the old version is still kept.
+    flip(scene.store, 1)
+    assert is_refused(scene, 1)
+    flip(scene.store, 2)
+    assert scene.key()
     newest = max(kept, key=lambda row: row["version"])
     put_back(scene.store, newest | {"payload": kept[0]["payload"]})
     assert is_refused(scene, 2)
+
+
+def test_who_still_holds_the_version_before_is_told_to_look_again(scene: Scene):
+    rotation = scene.start()
+    before = scene.connection()
+    scene.until(rotation, State.DRAINING)
+    with pytest.raises(VaultOutdated):
+        scene.vault.open(before)
+
+
+def flip(store: Store, version: int) -> None:
+    """Make a version the connection's own, as somebody who writes the database."""
+    with store._database.writing() as database:
+        mine = connections.c.id == "con_default"
+        database.execute(connections.update().where(mine).values(version=version))
 
 
 def test_entered_anew_no_version_of_before_opens(scene: Scene):

@@ -533,7 +533,9 @@ class Rotator:
         return replace(turn.connection, version=version or turn.connection.version)
 
     def _holding(self, turn: _Turn, connection: Connection) -> Holder:
-        return Holder(connection, turn.provider, self._vault.open(connection))
+        own = connection.version == turn.connection.version
+        fields = self._vault.open(connection) if own else self._vault.open_beside(connection)
+        return Holder(connection, turn.provider, fields)
 
     def _side(self, turn: _Turn) -> ProviderSide:
         return ProviderSide(self._engine, turn.rotation, _values(turn.rotation, turn.row))

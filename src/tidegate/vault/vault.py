@@ -194,7 +194,19 @@ class Vault:
 
         Raises:
             VaultRefused: there is none, or it is not what was sealed for exactly this connection.
+            VaultOutdated: another version has taken its place.
         """
+        return self._open(connection, beside=False)
+
+    def open_beside(self, connection: Connection) -> dict[str, Secret]:
+        """Return the fields of a version that a rotation keeps beside the connection's own.
+
+        Raises:
+            VaultRefused: as of `open`.
+        """
+        return self._open(connection, beside=True)
+
+    def _open(self, connection: Connection, *, beside: bool) -> dict[str, Secret]:
         self._require_unlocked()
         for _ in range(_TRIES):
             sealed, epoch = self._store.sealed.get(connection)
@@ -205,7 +217,7 @@ class Vault:
             manifest = self.manifests.at(connection.client, epoch)
             if manifest is None and epoch is not None:
                 continue  # Somebody changed it between the two looks.
-            self._require_recorded(connection, manifest, sealed)
+            self._require_recorded(connection, manifest, sealed, beside=beside)
             return self.unseal(connection, sealed)
         raise VaultOutdated(f"{_named(connection)} changes all the time; try again.")
 
@@ -429,11 +441,18 @@ class Vault:
         return _unpack(Envelope(dek).open(sealed.payload, f"{kind}payload", *bound))
 
     def _require_recorded(
-        self, connection: Connection, manifest: Manifest | None, sealed: SealedCredential
+        self,
+        connection: Connection,
+        manifest: Manifest | None,
+        sealed: SealedCredential,
+        *,
+        beside: bool,
     ) -> None:
         """Refuse what opens, but is not what was kept last."""
         version = connection.version
         entry = None if manifest is None else manifest.of_version(connection.id, version)
+        if manifest is not None and entry is not None and not beside:
+            self._require_own(connection, manifest)
         try:
             digest = credential_digest(connection.version, sealed)
         except OverflowError:
@@ -448,6 +467,19 @@ class Vault:
                 f"{_named(connection)} is not the one kept last: its row in the store was altered "
                 "or rolled back. Find out by whom, and connect it anew."
             )
+
+    def _require_own(self, connection: Connection, manifest: Manifest) -> None:
+        """Refuse a version that stands beside the connection's own: it is not in force, or not yet."""
+        own = manifest.entries.get(connection.id)
+        if own is not None and own.version == connection.version:
+            return
+        stored = self._store.connections.get(connection.id)
+        if stored is None or stored.version != connection.version:
+            raise VaultOutdated(f"{_named(connection)} was replaced just now; look again.")
+        raise VaultRefused(
+            f"{_named(connection)} is not the one in force: the connection's row in the store was "
+            "altered or rolled back during a rotation. Find out by whom, and connect it anew."
+        )
 
     def _is_entry(
         self, entry: Entry, connection: Connection, serial: int, sealed: SealedCredential
