@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import sqlalchemy as sa
+
+from tidegate.store.errors import StoreRefused
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
@@ -42,6 +45,22 @@ class Names(sa.TypeDecorator[tuple[str, ...]]):
     def process_result_value(
         self, value: str | None, dialect: sa.Dialect
     ) -> tuple[str, ...] | None:
-        """Read them back as a tuple."""
+        """Read them back as a tuple.
+
+        Raises:
+            StoreRefused: it is not what was written.
+        """
         del dialect
-        return None if value is None else tuple(json.loads(value))
+        if value is None:
+            return None
+        try:
+            found: object = json.loads(value)
+        except ValueError:
+            found = None
+        names = cast("list[object]", found) if isinstance(found, list) else [None]
+        if not all(isinstance(name, str) for name in names):
+            raise StoreRefused(
+                "A list of names in the store is none: its row was altered or damaged. Find out by "
+                "whom, and restore a backup."
+            )
+        return tuple(cast("list[str]", names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -36,21 +37,27 @@ def explain(url: sa.URL, cause: BaseException | None) -> StoreError | None:
 
 def _explain_sqlite(file: Path, cause: BaseException | None) -> StoreError | None:
     name = str(getattr(cause, "sqlite_errorname", ""))
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StoreUnavailable(
-            f"The store `{file}` is locked by another process; try again when it is done."
+    for names, message in _SQLITE.items():
+        if name.startswith(names):
+            return StoreUnavailable(message.format(file=file, name=name))
+    if str(cause).startswith("Could not decode to UTF-8"):
+        # SQLite has no name for it: the driver says so on its own.
+        return StoreRefused(
+            f"A text in the store `{file}` is none: its row was altered or damaged. Find out by "
+            "whom, and restore a backup."
         )
-    if name.startswith("SQLITE_FULL"):
-        return StoreUnavailable(f"The disk of the store `{file}` is full; make room and try again.")
-    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
-        return StoreUnavailable(
-            f"The store `{file}` cannot be written; check who owns it and its folder."
-        )
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return StoreUnavailable(f"The store `{file}` is damaged; restore it from a backup.")
-    if name.startswith("SQLITE_IOERR"):
-        return StoreUnavailable(f"The disk of the store `{file}` fails ({name}).")
     return None
+
+
+_SQLITE: Final = {
+    ("SQLITE_BUSY", "SQLITE_LOCKED"): "The store `{file}` is locked by another process; try again "
+    "when it is done.",
+    ("SQLITE_FULL",): "The disk of the store `{file}` is full; make room and try again.",
+    ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM"): "The store `{file}` cannot be written; "
+    "check who owns it and its folder.",
+    ("SQLITE_CORRUPT", "SQLITE_NOTADB"): "The store `{file}` is damaged; restore it from a backup.",
+    ("SQLITE_IOERR",): "The disk of the store `{file}` fails ({name}).",
+}
 
 
 def _explain_postgresql(url: sa.URL, cause: BaseException | None) -> StoreError | None:
