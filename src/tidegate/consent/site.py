@@ -46,6 +46,13 @@ _STATUS: Final = {
     Why.DENIED: 200,
     Why.PROVIDER_AWAY: 502,
 }
+# Of these nobody can say whether the account is connected: an earlier look at the page may have seen to it.
+_HEADINGS: Final = {
+    Why.LINK_UNKNOWN: "There is no such link",
+    Why.LINK_USED: "This link was used already",
+    Why.LINK_EXPIRED: "This link has expired",
+    Why.STATE_UNKNOWN: "Nothing more to do here",
+}
 P = ParamSpec("P")
 _log = structlog.stdlib.get_logger("tidegate.consent")
 
@@ -96,6 +103,7 @@ class _Site:
             html.question(
                 client=shown.client,
                 provider=shown.provider,
+                host=shown.host,
                 scopes=shown.scopes,
                 again=shown.again,
                 action=request.url.path,
@@ -190,8 +198,11 @@ async def _form_mark(request: Request) -> str:
 def _refused(refused: ConsentRefused) -> Response:
     status = _STATUS.get(refused.why, 400)
     reason = f"{refused.why.value} {refused.word}".strip()
-    return HTMLResponse(html.refused(str(refused), reason), status)
+    heading = _HEADINGS.get(refused.why, "Not connected")
+    return HTMLResponse(html.refused(str(refused), reason, heading), status)
 
 
 async def _nowhere(_request: Request, _error: Exception) -> Response:
-    return HTMLResponse(html.refused("There is no such page.", "no_such_page"), 404)
+    return HTMLResponse(
+        html.refused("Look at its address.", "no_such_page", "There is no such page"), 404
+    )

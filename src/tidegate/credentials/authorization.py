@@ -56,11 +56,13 @@ class Why(Enum):
 
 _SENTENCES: Final = {
     Why.LINK_UNKNOWN: "There is no such link; ask for a new one.",
-    Why.LINK_USED: "The link was used already; it works once. Ask for a new one.",
+    Why.LINK_USED: "The link was used already; it works once. If the account is not connected yet, ask "
+    "for a new one.",
     Why.LINK_EXPIRED: "The link has expired; ask for a new one.",
     Why.PROVIDER_CHANGED: "The provider is not declared as it was; ask for a new link.",
     Why.OTHER_BROWSER: "The answer came from another browser than the one that began.",
-    Why.STATE_UNKNOWN: "The answer belongs to no question that is open; begin with a new link.",
+    Why.STATE_UNKNOWN: "The answer belongs to no question that is open: it came twice, or too late. If "
+    "the account is not connected yet, begin with a new link.",
     Why.ISSUER_WRONG: "The answer is not from the issuer that was asked (RFC 9207).",
     Why.ANSWER_UNREADABLE: "The provider's answer is not one that OAuth has.",
     Why.DENIED: "Consent was not given at the provider.",

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, NoReturn
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -77,11 +78,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the page behind a link says."""
+    """What the page behind a link says. `host` is where the person will sign in."""
 
     consent: str
     client: str
     provider: str
+    host: str
     scopes: tuple[str, ...]
     again: bool
 
@@ -162,6 +164,7 @@ class Consents:
             consent=consent.id,
             client=client,
             provider=provider,
+            host=urlsplit(grant.authorize_url).netloc,
             scopes=tuple(grant.scope.replace(",", " ").split()),
             again=consent.draft.version > 1,
         )
