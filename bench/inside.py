@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +27,9 @@ class Inside:
 
 @contextmanager
 def running(
-    folder: Path, declared: str, connections: Iterable[tuple[str, str, str]]
+    folder: Path, declared: str, connections: Iterable[tuple[str, str, Mapping[str, str]]]
 ) -> Iterator[Inside]:
-    """Run one; a connection is a client, its name and its bearer token at provider `api`."""
+    """Run one; a connection is a client, its name and its credential's fields at provider `api`."""
     file = folder / "tidegate.yaml"
     file.write_text(declared)
     home = Home(
@@ -40,9 +40,9 @@ def running(
     with services(home) as state:
         state.make_root_key()
         declaration = load_declaration(file)
-        for client, name, key in connections:
-            fields = {"token": Secret(key)}
-            state.connections.connect(declaration, "api", client, name, fields, {})
+        for client, name, fields in connections:
+            sealed = {field: Secret(value) for field, value in fields.items()}
+            state.connections.connect(declaration, "api", client, name, sealed, {})
         _, token = state.tokens.create(declaration, "app")
         thread = threading.Thread(target=gateway.run, args=(said.put,))
         thread.start()

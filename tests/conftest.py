@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-# `support` is imported by this name everywhere in the tests.
+# `support` is imported by this name everywhere in the tests, and `bench` has trials that they share.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from hypothesis import settings

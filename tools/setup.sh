@@ -67,8 +67,8 @@ case $what in
   *)
     need npm "Node.js with npm"
     case $what in
-      test) debian postgresql nginx-light iproute2 ;;
-      bench) debian nginx-light haproxy wrk ;;
+      test) debian postgresql nginx-light iproute2 chromium fonts-dejavu-core ;;
+      bench) debian nginx-light haproxy wrk postgresql ;;
     esac
     once packages-dev requirements -- packages dev
     once npm package.json package-lock.json -- npm ci --silent --no-progress

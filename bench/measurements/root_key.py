@@ -64,7 +64,7 @@ def _rotate(folder: Path, clients: int) -> tuple[float, int, int]:
         (folder / "ca.pem").write_text(server.ca_pem)
         listed = ", ".join(f"{name}: {{}}" for name in names)
         declared = _DECLARED.format(origin=server.origin, ca=folder / "ca.pem", clients=listed)
-        accounts = [(name, "default", key.value) for name in names]
+        accounts = [(name, "default", {"token": key.value}) for name in names]
         over = threading.Event()
         with (
             inside.running(folder, declared, accounts) as gateway,

@@ -75,7 +75,10 @@ def _rotate(folder: Path, overlap: str, calls: int) -> tuple[int, float]:
         first.known_from = 0
         (folder / "ca.pem").write_text(server.ca_pem)
         declared = _DECLARED.format(origin=server.origin, ca=folder / "ca.pem", overlap=overlap)
-        accounts = [("acme", "default", first.value), ("acme", "admin", server.manager)]
+        accounts = [
+            ("acme", "default", {"token": first.value}),
+            ("acme", "admin", {"token": server.manager}),
+        ]
         with inside.running(folder, declared, accounts) as gateway:
             state = gateway.state
             connection = state.store.connections.find("acme", "api", "default")

@@ -1,15 +1,12 @@
-"""However many want the next token, one asks; whatever happens to the one, no token is used twice."""
+"""Tokens follow one another; whatever an endpoint answers or does not, none is used twice."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,13 +15,13 @@ from urllib.parse import parse_qs
 
 import pytest
 from support.certificates import authority, leaf, server_context
-from support.renewing import provider_of
 from support.serving import serving
 
 from tidegate.credentials import Refresher, Renewed
 from tidegate.credentials.refresh import TURN, due_at, is_due
 from tidegate.domain.connection import Connection
-from tidegate.domain.declaration import Provider
+from tidegate.domain.declaration import Provider, TlsPolicy
+from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.secret import Secret
 from tidegate.engine import Engine, EngineConfig
 from tidegate.store import IssuedToken, Store
@@ -105,6 +102,19 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         yield started
 
 
+def provider_of(token_url: str) -> Provider:
+    return Provider(
+        name="crm",
+        title="CRM",
+        origins=("https://api.crm.test",),
+        attach=(),
+        operations=(),
+        allow_private=("127.0.0.0/8",),
+        tls=TlsPolicy(ca_pem=ROOT.pem),
+        token_grant=TokenGrant("refresh_token", token_url),
+    )
+
+
 def connected(vault: Vault, provider: Provider, version: int = 1) -> Connection:
     assert provider.token_grant is not None
     made = Connection(
@@ -156,7 +166,7 @@ class Scene:
 @pytest.fixture
 def scene(store: Store, vault: Vault, engine: Engine, endpoint: Endpoint) -> Scene:
     clock = Clock()
-    provider = provider_of(endpoint.url, ROOT.pem)
+    provider = provider_of(endpoint.url)
     refresher = Refresher(store, vault, engine, holder="test", clock=clock)
     connection = connected(vault, provider)
     return Scene(store, vault, refresher, provider, endpoint, clock, connection)
@@ -270,45 +280,3 @@ def test_an_issued_token_that_was_altered_or_moved_does_not_open(scene: Scene, f
             scene.vault.open_issued(other, 1, sealed)
     with pytest.raises(VaultRefused):
         scene.vault.open_issued(scene.connection, 2, sealed)
-
-
-def test_many_threads_of_many_processes_ask_once(
-    tmp_path: Path, store_url: str, root_file: Path, scene: Scene
-):
-    (tmp_path / "ca.pem").write_text(ROOT.pem)
-    words = [store_url, str(root_file), scene.endpoint.url, str(tmp_path / "ca.pem"), "16"]
-    with ExitStack() as stack:
-        running = [stack.enter_context(renewing(words)) for _ in range(4)]
-        for trial in range(1, 6):
-            for one in running:
-                one.stdin.write("go\n")
-                one.stdin.flush()
-            told = [outcome for one in running for outcome in json.loads(one.stdout.readline())]
-            assert len(told) == 4 * 16
-            assert sum(asked for _, asked, _ in told) == 1
-            assert {serial for serial, _, _ in told} == {trial}
-            assert {trouble for _, _, trouble in told} == {None}
-            assert len(scene.endpoint.asked) == trial
-            # The next trial begins with a credential that was entered anew.
-            scene.connect_anew()
-
-
-@contextmanager
-def renewing(words: list[str]):
-    folder = Path(__file__).parents[1]
-    with subprocess.Popen(
-        [sys.executable, "-m", "support.renewing", *words],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": f"{folder}:{folder.parent / 'src'}"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        try:
-            yield process
-        finally:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait(20)
