@@ -22,6 +22,11 @@ fn refused(error: impl std::fmt::Display) -> PyErr {
     EngineError::new_err(error.to_string())
 }
 
+/// Secrets as Python gives them; wiped when they are let go.
+fn secret_fields(fields: HashMap<String, Vec<u8>>) -> HashMap<Box<str>, Zeroizing<Vec<u8>>> {
+    fields.into_iter().map(|(name, value)| (name.into_boxed_str(), Zeroizing::new(value))).collect()
+}
+
 /// Status, headers and body of an answer.
 type Fetched<'py> = (u16, Vec<(String, String)>, Bound<'py, PyBytes>);
 
@@ -54,9 +59,7 @@ impl Engine {
         fields: HashMap<String, Vec<u8>>,
         until: f64,
     ) -> PyResult<()> {
-        let fields =
-            fields.into_iter().map(|(name, value)| (name.into_boxed_str(), Zeroizing::new(value))).collect();
-        self.0.lease(connection, version, serial, &origins, fields, until).map_err(refused)
+        self.0.lease(connection, version, serial, &origins, secret_fields(fields), until).map_err(refused)
     }
 
     fn release(&self, connection: &str, ended: bool) {
@@ -96,7 +99,7 @@ impl Engine {
         self.0.take_gap().map(|gap| (gap.after_ms, gap.events_max, gap.reason)).into_iter().collect()
     }
 
-    #[allow(clippy::needless_pass_by_value)] // the shape that Python's arguments come in
+    #[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)] // the shape of Python's arguments
     fn fetch<'py>(
         &self,
         python: Python<'py>,
@@ -104,10 +107,11 @@ impl Engine {
         url: &str,
         headers: Vec<(String, String)>,
         body: Vec<u8>,
+        secrets: HashMap<String, Vec<u8>>,
         options: &str,
     ) -> PyResult<Fetched<'py>> {
         let fetched = python
-            .detach(|| self.0.fetch(method, url, &headers, body, options))
+            .detach(|| self.0.fetch(method, url, &headers, body, secret_fields(secrets), options))
             .map_err(|error| FetchError::new_err((error.code, error.detail)))?;
         Ok((fetched.status, fetched.headers, PyBytes::new(python, &fetched.body)))
     }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::dial::Dialler;
 use crate::dial::resolve;
-use crate::fetch::{self, FetchError, FetchOptions, Fetched};
+use crate::fetch::{self, FetchError, FetchOptions, Fetched, SecretFields};
 use crate::identity;
 use crate::lease::Lease;
 use crate::listen;
@@ -250,11 +250,12 @@ impl Engine {
         url: &str,
         headers: &[(String, String)],
         body: Vec<u8>,
+        secrets: SecretFields,
         options: &str,
     ) -> Result<Fetched, FetchError> {
         let options: FetchOptions =
             serde_json::from_str(options).map_err(|error| FetchError::options(&error))?;
-        fetch::fetch(&self.dialler, method, url, headers, body, &options)
+        fetch::fetch(&self.dialler, method, url, headers, body, secrets, &options)
     }
 
     pub fn stats(&self) -> [(&'static str, u64); 6] {

@@ -1,21 +1,29 @@
 //! Tidegate's own calls out: the same dialler, so the same address checks and TLS rules.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{HeaderMap, Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::dial::tls::{Declared, TlsPolicy};
 use crate::dial::{DialCode, Dialler, Target, Whose};
+use crate::engine::unix_now;
 use crate::headers;
+use crate::lease::Lease;
 use crate::origin::Origin;
+use crate::sign::{Signer, Unsigned};
+
+/// What a call is signed with: fields of a credential, wiped after it.
+pub type SecretFields = HashMap<Box<str>, Zeroizing<Vec<u8>>>;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,6 +33,7 @@ pub struct FetchOptions {
     allow_private: Vec<IpNet>,
     ca_pem: Option<String>,
     pins: Vec<String>,
+    sign: Option<Signer>,
 }
 
 impl Default for FetchOptions {
@@ -35,6 +44,7 @@ impl Default for FetchOptions {
             allow_private: Vec::new(),
             ca_pem: None,
             pins: Vec::new(),
+            sign: None,
         }
     }
 }
@@ -70,6 +80,7 @@ pub fn fetch(
     url: &str,
     headers: &[(String, String)],
     body: Vec<u8>,
+    secrets: SecretFields,
     options: &FetchOptions,
 ) -> Result<Fetched, FetchError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -78,7 +89,9 @@ pub fn fetch(
         .map_err(|error| FetchError::new("internal", error.to_string()))?;
     runtime.block_on(async {
         let limit = Duration::from_millis(options.timeout_ms);
-        match tokio::time::timeout(limit, exchange(dialler, method, url, headers, body, options)).await {
+        match tokio::time::timeout(limit, exchange(dialler, method, url, headers, body, secrets, options))
+            .await
+        {
             Ok(result) => result,
             Err(_) => Err(FetchError::new(
                 "provider_timeout",
@@ -103,6 +116,7 @@ async fn exchange(
     url: &str,
     headers: &[(String, String)],
     body: Vec<u8>,
+    secrets: SecretFields,
     options: &FetchOptions,
 ) -> Result<Fetched, FetchError> {
     let malformed = |what: &str| FetchError::new("malformed_request", what.to_owned());
@@ -125,24 +139,48 @@ async fn exchange(
     };
     let dialled =
         dialler.dial(&target).await.map_err(|error| FetchError::new(code_of(error.code), error.detail))?;
-    let path = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    let uri = if dialled.facts.h2 { format!("{origin}{path}") } else { path };
-    let mut request = Request::builder()
-        .method(Method::from_bytes(method.as_bytes()).map_err(|_| malformed("not a method"))?)
-        .uri(uri)
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|_| malformed("not a URL"))?;
+    let mut sent = HeaderMap::new();
     for (name, value) in headers {
         let name =
             header::HeaderName::from_bytes(name.as_bytes()).map_err(|_| malformed("not a header name"))?;
         let value = header::HeaderValue::from_str(value).map_err(|_| malformed("not a header value"))?;
         if !headers::is_hop(&name) {
-            request.headers_mut().append(name, value);
+            sent.append(name, value);
         }
     }
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| malformed("not a method"))?;
+    let mut query = url.query().map(str::to_owned);
+    if let Some(signer) = &options.sign {
+        // Last, over what is sent, and only here: the origin has been proven by now.
+        let lease = Lease::new(0, 0, vec![origin.clone()], secrets, u64::MAX)
+            .map_err(|error| malformed(&error.to_string()))?;
+        let unsigned = Unsigned {
+            method: &method,
+            scheme: origin.scheme().as_str(),
+            authority: origin.authority(),
+            path: url.path(),
+            query: query.as_deref(),
+            body: Some(&body),
+            now_ms: unix_now().saturating_mul(1_000),
+        };
+        let added = signer
+            .sign(&lease, &unsigned, &mut sent)
+            .map_err(|refusal| FetchError::new("credential_unavailable", refusal.detail.into_owned()))?;
+        if let Some(added) = added {
+            query = Some(query.map_or_else(|| added.clone(), |query| format!("{query}&{added}")));
+        }
+    }
+    let path = match query {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    let uri = if dialled.facts.h2 { format!("{origin}{path}") } else { path };
+    let mut request = Request::builder()
+        .method(method)
+        .uri(uri)
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|_| malformed("not a URL"))?;
+    *request.headers_mut() = sent;
     let failed = |error: hyper::Error| FetchError::new("provider_unreachable", error.to_string());
     let response = if dialled.facts.h2 {
         let (mut sender, connection) =

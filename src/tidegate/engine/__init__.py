@@ -16,7 +16,7 @@ from tidegate.engine.explain import (
     check_snapshot,
     explain,
 )
-from tidegate.engine.fetch import Fetched, FetchOptions
+from tidegate.engine.fetch import Fetched, FetchOptions, Signing
 
 __all__ = [
     "Engine",
@@ -32,6 +32,7 @@ __all__ = [
     "Listener",
     "ListenerTls",
     "Resolver",
+    "Signing",
     "Stats",
     "check_snapshot",
     "classify_address",

@@ -72,9 +72,12 @@ class Engine:
         url: str,
         headers: list[tuple[str, str]],
         body: bytes,
+        secrets: Mapping[str, bytes],
         options: str,
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         """Call out on Tidegate's own behalf by the same dialler. `options` is JSON.
+
+        `secrets` are the fields of a credential that `options` has the call signed with.
 
         Raises FetchError.
         """

@@ -163,9 +163,11 @@ class Engine:
             FetchError: with the problem that a consumer would be told.
         """
         options = options or FetchOptions()
+        signing = options.signing
+        secrets = {} if signing is None else {n: s.reveal() for n, s in signing.fields.items()}
         try:
             status, answered, content = self._native.fetch(
-                method, url, list(headers), body, options.to_json()
+                method, url, list(headers), body, secrets, options.to_json()
             )
         except _wire.FetchError as error:
             code, detail = error.args

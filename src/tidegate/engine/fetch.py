@@ -7,22 +7,48 @@ calls of consumers. Nothing else in Tidegate opens a connection to the world.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tidegate.domain.secret import Secret
+from tidegate.domain.sign import Signer
+from tidegate.snapshot import signer_document
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """How one call is signed, and the credential's fields that it is signed with."""
+
+    signer: Signer
+    fields: Mapping[str, Secret]
 
 
 @dataclass(frozen=True, slots=True)
 class FetchOptions:
-    """Bounds and trust of one call. `allow_private`, `ca_pem`, `pins` mean what a provider's do."""
+    """Bounds and trust of one call. `allow_private`, `ca_pem`, `pins` mean what a provider's do.
+
+    `signing`: the engine signs it last, over the bytes that go out.
+    """
 
     timeout_ms: int = 20_000
     max_bytes: int = 64 * 1024**2
     allow_private: tuple[str, ...] = ()
     ca_pem: str | None = None
     pins: tuple[str, ...] = ()
+    signing: Signing | None = None
 
     def to_json(self) -> str:
-        """Write the JSON that the native engine reads."""
-        return json.dumps(asdict(self))
+        """Write the JSON that the native engine reads. No secret is in it."""
+        return json.dumps(
+            {
+                "timeout_ms": self.timeout_ms,
+                "max_bytes": self.max_bytes,
+                "allow_private": self.allow_private,
+                "ca_pem": self.ca_pem,
+                "pins": self.pins,
+                "sign": None if self.signing is None else signer_document(self.signing.signer),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True)

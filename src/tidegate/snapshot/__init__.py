@@ -6,7 +6,15 @@ clock of their own, no I/O, no secrets. A snapshot can be printed.
 """
 
 from tidegate.snapshot.binding import is_bound
-from tidegate.snapshot.compile import FORMAT, compile_snapshot
+from tidegate.snapshot.compile import FORMAT, compile_snapshot, signer_document
 from tidegate.snapshot.diff import Change, ChangeKind, changes
 
-__all__ = ["FORMAT", "Change", "ChangeKind", "changes", "compile_snapshot", "is_bound"]
+__all__ = [
+    "FORMAT",
+    "Change",
+    "ChangeKind",
+    "changes",
+    "compile_snapshot",
+    "is_bound",
+    "signer_document",
+]

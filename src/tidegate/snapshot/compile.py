@@ -173,7 +173,7 @@ def _provider(provider: Provider) -> _Json:
         "deadlines": asdict(provider.deadlines),
         "bounds": asdict(provider.bounds),
         "encoded_slash": provider.encoded_slash,
-        "sign": _sign(provider.sign) if provider.sign else None,
+        "sign": signer_document(provider.sign) if provider.sign else None,
         "secret_fields": (
             *secret_fields(provider.attach),
             *(signing_secrets(provider.sign) if provider.sign else ()),
@@ -182,7 +182,8 @@ def _provider(provider: Provider) -> _Json:
     }
 
 
-def _sign(signer: Signer) -> _Json:
+def signer_document(signer: Signer) -> dict[str, Any]:
+    """Say how calls are signed, as the engine reads it."""
     if not isinstance(signer, HmacTemplate):
         return asdict(signer)
     return asdict(signer) | {
