@@ -54,6 +54,12 @@ def plant(secret: bytes | str) -> None:
     _note("planted", {"value": value.hex(), "by": _planted[value]})
 
 
+def public(value: str | None) -> None:
+    """Search for this one no more: a credential's field that says whose it is, and proves nothing."""
+    if value is not None:
+        _note("public", value.encode().hex())
+
+
 def may_hold(file: Path) -> Path:
     """Leave this file out: a test writes a secret into it so that Tidegate reads it there."""
     _note("exempt", str(file.resolve()))

@@ -225,7 +225,8 @@ class _Builder:
         self, entry: ProviderEntry, preset: ProviderEntry | None, provider: Provider
     ) -> Rotation:
         grant = provider.token_grant
-        fields = fields_of(provider.attach) if grant is None else grant.fields
+        signed = () if provider.sign is None else provider.sign.fields
+        fields = (*fields_of(provider.attach), *signed) if grant is None else grant.fields
         return rotation_of(entry, self.declared, preset, provider.origins, fields, self._wrong)
 
     def _tls(self, entry: ProviderEntry) -> TlsPolicy:

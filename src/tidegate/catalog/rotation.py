@@ -22,17 +22,20 @@ from tidegate.domain.rotation import (
     CreateHook,
     Hook,
     Identify,
+    JsonText,
     LastUsedHook,
     ListHook,
     NewField,
     OverlapClass,
     Parameter,
+    ParameterValue,
     Rotation,
 )
 
 SELF: Final = "self"
 _PLACEHOLDER: Final = re.compile(r"\{([a-z][a-z0-9_]{0,31})\}")
-_KEY_HOOKS: Final = ("create", "keys", "delete", "last_used")
+_KEY_HOOKS: Final = ("create", "keys", "deactivate", "delete", "last_used")
+_LIFETIME: Final = frozenset({"expires_on", "expires_at", "lifetime_s"})
 _TWO_SLOTS: Final = 2
 
 Wrong = Callable[..., None]
@@ -78,24 +81,26 @@ class _Builder:
             if create is None
             else CreateHook(self._hook("create", create), _new_fields(create), create.id or ""),
             list=self._keys(entry),
+            deactivate=self._maybe("deactivate", entry.deactivate),
             delete=self._maybe("delete", entry.delete),
             test=self._maybe("test", entry.test),
             last_used=None
             if entry.last_used is None
             else LastUsedHook(self._hook("last_used", entry.last_used), entry.last_used.at),
             identify=self._identify(entry),
+            id_pattern=entry.id_pattern,
             parameters=tuple(self._parameters(entry)),
             keys_max=_TWO_SLOTS
             if entry.overlap_class == "B" and entry.keys_max is None
             else entry.keys_max,
             overlap_ms=entry.overlap,
             propagation_ms=entry.propagation,
+            lifetime_ms=entry.lifetime,
             max_age_ms=entry.max_age,
             rotate_every_ms=entry.rotate_every,
             steps=tuple(entry.steps),
             revoke_steps=tuple(entry.revoke_steps),
             console=entry.console,
-            waits_for=entry.waits_for,
         )
 
     def _keys(self, entry: RotationEntry) -> ListHook | None:
@@ -112,6 +117,8 @@ class _Builder:
             suffix_at=keys.suffix or "",
             next_at=keys.next or "",
             next_as=keys.next_as,
+            page_as=keys.page_as,
+            page_from=keys.page_from,
         )
 
     def _identify(self, entry: RotationEntry) -> Identify | None:
@@ -119,7 +126,7 @@ class _Builder:
         if how is None:
             return None
         hook = None if how.call is None else self._hook("identify", HookEntry(call=how.call))
-        return Identify(how.field or "", how.pattern, hook, how.id or "")
+        return Identify(how.field or "", how.pattern, hook, how.id or "", how.only)
 
     def _maybe(self, key: str, entry: HookEntry | None) -> Hook | None:
         return None if entry is None else self._hook(key, entry)
@@ -149,21 +156,22 @@ class _Builder:
             tuple(entry.headers.items()),
             None if entry.body is None else json.dumps(entry.body),
             "form" if entry.form else "json",
+            "xml" if entry.xml else "json",
         )
 
     def _is_mine(self, key: str) -> bool:
         return key in self.declared.rotation.model_fields_set
 
     def _check_placeholders(self, key: str, entry: HookEntry) -> None:
-        known = set(self.provider.rotation.parameters)
-        known |= {"create": {"name", "old_id"}, "delete": {"id"}, "last_used": {"id"}}.get(
-            key, set()
-        )
+        known = set(self.provider.rotation.parameters) | _own_placeholders(key)
+        if self.provider.rotation.lifetime is None:
+            known -= _LIFETIME
         path = parse_call(entry.call).path
         places: list[tuple[str, str]] = [("call", path)]
         places += [("query", text) for text in entry.query.values()]
         places += [("body", text) for text in _texts(entry.body)]
         for place, text in places:
+            self._check_fitting(place, text)
             strange = [name for name in _PLACEHOLDER.findall(text) if name not in known]
             if strange:
                 hint = f"there are {listed(sorted(known))}" if known else "this request has none"
@@ -174,6 +182,16 @@ class _Builder:
                 self._wrong(key, place, message, "a placeholder is `{name}`, in lower case")
         if entry.body is not None and parse_call(entry.call).method in {"GET", "HEAD"}:
             self._wrong(key, "body", "a `GET` has no body", "use `query`")
+
+    def _check_fitting(self, place: str, text: str) -> None:
+        """A mapping, or a list with more in it than texts, has no form outside of a JSON body."""
+        entry = self.provider.rotation
+        whole = _PLACEHOLDER.fullmatch(text) if place == "body" else None
+        for name in _PLACEHOLDER.findall(text):
+            for path, values in _given(entry):
+                if name in values and isinstance(_value(values[name]), JsonText) and not whole:
+                    message = f"`{name}` stands where only a text can stand"
+                    self.wrong(("rotation", *path, name), message, "give a text, or a list of them")
 
     def _check(self, entry: RotationEntry, by_provider: str) -> None:
         if entry.overlap_class == "D":
@@ -199,13 +217,16 @@ class _Builder:
         self._check_values(entry)
         if by_provider and entry.overlap_class == "C":
             self._wrong("by", None, "a key that is replaced in place is replaced by itself")
+        if entry.lifetime is not None and (entry.rotate_every or 0) >= entry.lifetime:
+            message = "keys would expire before they are replaced"
+            self._wrong("rotate_every", None, message, "make it shorter than `lifetime`")
 
     def _check_names(self, entry: RotationEntry) -> None:
         create, keys = entry.create, entry.keys
         named = create is not None and any(
             "{name}" in text for text in (*_texts(create.body), *create.query.values(), create.call)
         )
-        if keys is not None and keys.name and not named:
+        if keys is not None and keys.name and not named and entry.overlap_class != "C":
             message = "the new key does not get the name by which it would be found again"
             self._wrong("create", "body", message, "put `{name}` where the key's name belongs")
         how = entry.identify
@@ -214,9 +235,7 @@ class _Builder:
             self._wrong("identify", "field", message, f"it has {listed(self.fields)}")
 
     def _check_values(self, entry: RotationEntry) -> None:
-        given: list[tuple[Path, Iterable[str]]] = [(("values",), entry.values)]
-        given += [(("values_of", client), values) for client, values in entry.values_of.items()]
-        for path, names in given:
+        for path, names in _given(entry):
             for name in names:
                 if name not in entry.parameters:
                     hint = f"there are {listed(entry.parameters)}" if entry.parameters else ""
@@ -229,9 +248,6 @@ class _Builder:
             if missing and not entry.values_of:
                 hint = "; ".join(f"`{name}`: {entry.parameters[name]}" for name in missing)
                 self._wrong("values", None, f"`rotate_every` needs {listed(missing)}", hint)
-            if entry.waits_for:
-                message = f"this provider's requests wait for {entry.waits_for}"
-                self._wrong("rotate_every", None, message, "until then, `tidegate rotate` by hand")
 
     def _parameters(self, entry: RotationEntry) -> Iterable[Parameter]:
         for name, description in entry.parameters.items():
@@ -254,15 +270,34 @@ def _admin(entry: RotationEntry) -> tuple[str, str]:
     return ("" if entry.by in {None, SELF} else str(entry.by)), ""
 
 
+def _own_placeholders(key: str) -> set[str]:
+    if key == "create":
+        return {"name", "old_id", *_LIFETIME}
+    return {"id"} if key in {"deactivate", "delete", "last_used"} else set()
+
+
 def _new_fields(create: CreateEntry) -> tuple[NewField, ...]:
     return tuple(
-        NewField(name, where) if isinstance(where, str) else NewField(name, where.at, where.decode)
+        NewField(name, where)
+        if isinstance(where, str)
+        else NewField(name, where.at, where.decode, where.inside or "")
         for name, where in create.fields.items()
     )
 
 
-def _value(value: str | list[str]) -> str | tuple[str, ...]:
-    return value if isinstance(value, str) else tuple(value)
+def _given(entry: RotationEntry) -> Iterable[tuple[Path, Mapping[str, Any]]]:
+    """The parameters' values, those for all and single clients' own, with where they stand."""
+    yield ("values",), entry.values
+    for client, values in entry.values_of.items():
+        yield ("values_of", client), values
+
+
+def _value(value: Any) -> ParameterValue:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(one, str) for one in cast("list[Any]", value)):
+        return tuple(cast("list[str]", value))
+    return JsonText(json.dumps(value))
 
 
 def _texts(part: Any) -> Iterable[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic.functional_validators import model_validator
 
 from tidegate.catalog.entry import Entry
@@ -34,6 +34,8 @@ class HookEntry(Entry):
     """A JSON object."""
     form: bool = False
     """Send the body as a form instead."""
+    xml: bool = False
+    """The answer is XML: places in it are the elements' names, and a list's elements are `member`."""
 
 
 class NewFieldEntry(Entry):
@@ -43,6 +45,8 @@ class NewFieldEntry(Entry):
     """Its place."""
     decode: Literal["base64"]
     """How it is encoded."""
+    inside: Pointer | None = None
+    """Where it is in what was decoded, if that is a JSON document of its own."""
 
 
 class CreateEntry(HookEntry):
@@ -70,14 +74,20 @@ class KeysEntry(HookEntry):
     suffix: Pointer | None = None
     """Where an item shows the last characters of the key."""
     next: Pointer | None = None
-    """Where an answer has the cursor of the next page."""
+    """Where an answer has the cursor of the next page, or its address."""
     next_as: str = ""
-    """The query parameter that the cursor goes into."""
+    """The query parameter that the cursor goes into; absent where `next` is an address."""
+    page_as: str = ""
+    """The query parameter that has the page's number, where pages are numbered."""
+    page_from: int = Field(default=1, ge=0, le=1)
+    """The first page's number."""
 
     @model_validator(mode="after")
-    def _whole_cursor(self) -> KeysEntry:
-        if bool(self.next) != bool(self.next_as):
-            refuse("`next` and `next_as` belong together")
+    def _one_way_of_paging(self) -> KeysEntry:
+        if self.next_as and not self.next:
+            refuse("`next_as` needs `next`: where an answer has the cursor")
+        if self.next and self.page_as:
+            refuse("pages are numbered, or have a cursor", "keep `page_as` or `next`")
         return self
 
 
@@ -99,11 +109,17 @@ class IdentifyEntry(Entry):
     """A request that is made with the key in use, and tells its id."""
     id: Pointer | None = None
     """Where its answer has the id."""
+    only: bool = False
+    """It is the one key in the list, where there is no other."""
 
     @model_validator(mode="after")
     def _one_way(self) -> IdentifyEntry:
-        if bool(self.call) != bool(self.id) or bool(self.call) == bool(self.field):
-            refuse("the id is in a `field`, or told by a `call` and where its answer has the `id`")
+        ways = [bool(self.call), bool(self.field), self.only]
+        if bool(self.call) != bool(self.id) or ways.count(True) != 1:
+            refuse(
+                "the id is in a `field`, told by a `call` and where its answer has the `id`, or "
+                "that of the `only` key"
+            )
         if self.pattern and not self.field:
             refuse("`pattern` is for a `field`")
         return self
@@ -118,6 +134,19 @@ class AdminEntry(Entry):
     """The connection's name there."""
 
 
+def _check_value(value: Any) -> Any:
+    if not isinstance(value, str | list | dict):
+        refuse("a value is a text, a list or a mapping", 'a number stands in quotes: `"1"`')
+    return cast("Any", value)
+
+
+Value = Annotated[
+    Any,
+    AfterValidator(_check_value),
+    WithJsonSchema({"type": ["string", "array", "object"]}),
+]
+
+
 class RotationEntry(Entry):
     """How a provider's credentials are replaced."""
 
@@ -129,6 +158,8 @@ class RotationEntry(Entry):
     """Makes a key."""
     keys: KeysEntry | None = None
     """Lists the keys."""
+    deactivate: HookEntry | None = None
+    """Ends the key `{id}` before it is deleted, where a provider deletes none that is active."""
     delete: HookEntry | None = None
     """Deletes the key `{id}`."""
     test: HookEntry | None = None
@@ -137,11 +168,13 @@ class RotationEntry(Entry):
     """Asks when the key `{id}` was used last, where the list does not say it."""
     identify: IdentifyEntry | None = None
     """How the id of the key in use is known."""
+    id_pattern: OneGroup = ""
+    """An expression whose one group is a key's id within what an answer says."""
     parameters: dict[VariableName, str] = {}
     """What else the requests need, and what that is: further placeholders."""
-    values: dict[VariableName, str | list[str]] = {}
-    """Their values."""
-    values_of: dict[Name, dict[VariableName, str | list[str]]] = {}
+    values: dict[VariableName, Value] = {}
+    """Their values: texts, lists, or mappings that fill a whole place of a body."""
+    values_of: dict[Name, dict[VariableName, Value]] = {}
     """Their values for single clients."""
     keys_max: int | None = Field(default=None, ge=2, le=10_000)
     """How many keys there may be; two in class B."""
@@ -149,6 +182,8 @@ class RotationEntry(Entry):
     """For how long at least the old key stays good beside the new one."""
     propagation: LongDuration = 60_000
     """How long a new key may take to be known everywhere; no more than a minute is waited for."""
+    lifetime: LongDuration | None = None
+    """How long a new key is asked to live: `{expires_on}`, `{expires_at}` and `{lifetime_s}`."""
     max_age: LongDuration | None = None
     """How old a credential may become: 90 days, or 365 where only a person can replace it."""
     rotate_every: LongDuration | None = None
@@ -159,5 +194,3 @@ class RotationEntry(Entry):
     """What a person does there to make a key."""
     revoke_steps: list[str] = []
     """What a person does there to end the old one."""
-    waits_for: str = ""
-    """What Tidegate lacks to make these requests; until then a person does it."""

@@ -163,8 +163,6 @@ def _take_key(  # noqa: PLR0917 - all that the person is asked for
     from tidegate.cli.secrets import read_credential
 
     notice(f"Make a new key at {row.provider}; the old one stays in use until the new one works.")
-    if rotation.waits_for:
-        notice(f"(Tidegate could make it by itself, but this waits for {rotation.waits_for}.)")
     if rotation.console:
         notice(f"Console: {rotation.console}")
     for number, step in enumerate(rotation.steps, start=1):

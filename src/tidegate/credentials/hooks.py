@@ -15,9 +15,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, cast
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from tidegate.domain.rotation import CreateHook, Hook, Identify, LastUsedHook, ListHook
+from tidegate.credentials.xml_answers import XmlRefusedError, read_xml
+from tidegate.domain.rotation import (
+    CreateHook,
+    Hook,
+    Identify,
+    JsonText,
+    LastUsedHook,
+    ListHook,
+    NewField,
+    ParameterValue,
+)
 from tidegate.domain.secret import Secret
 
 _PLACEHOLDER: Final = re.compile(r"\{([a-z][a-z0-9_]{0,31})\}")
@@ -25,7 +35,12 @@ _ID: Final = re.compile(r"[!-~]{1,512}")
 _NUMBER: Final = re.compile(r"[0-9]{9,13}(\.[0-9]+)?")
 _MILLISECONDS_FROM: Final = 10**11
 
-Values = Mapping[str, str | tuple[str, ...]]
+Values = Mapping[str, ParameterValue]
+Query = tuple[tuple[str, str], ...]
+
+
+class UnknownValueError(Exception):
+    """A hook has a placeholder whose value is not known, such as the id of the key in use."""
 
 
 class UnreadableError(Exception):
@@ -54,12 +69,20 @@ class FilledHook:
     body: bytes
 
 
-def fill(hook: Hook, values: Values, cursor: tuple[str, str] | None = None) -> FilledHook:
-    """Put the values in their places: each encoded for where it stands."""
+def fill(hook: Hook, values: Values, cursor: Query = ()) -> FilledHook:
+    """Put the values in their places: each encoded for where it stands.
+
+    `cursor` takes the place of the query's parameters of the same names.
+
+    Raises:
+        UnknownValueError: one of them is not known.
+    """
     path = _PLACEHOLDER.sub(lambda found: quote(_one(values, found[1]), safe=""), hook.path)
-    query = [(name, _filled(text, values)) for name, text in hook.query]
-    query += [cursor] if cursor else []
-    headers = [("Accept", "application/json"), *hook.headers]
+    turned = {name for name, _ in cursor}
+    query = [(name, _filled(text, values)) for name, text in hook.query if name not in turned]
+    query += cursor
+    accepted = "application/xml" if hook.answer == "xml" else "application/json"
+    headers = [("Accept", accepted), *hook.headers]
     body = b""
     if hook.body is not None:
         document = _fill_document(json.loads(hook.body), values)
@@ -72,8 +95,16 @@ def fill(hook: Hook, values: Values, cursor: tuple[str, str] | None = None) -> F
     return FilledHook(hook.method, path, urlencode(query), tuple(headers), body)
 
 
+def _known(values: Values, name: str) -> ParameterValue:
+    if name not in values:
+        raise UnknownValueError(f"the value of `{{{name}}}` is not known")
+    return values[name]
+
+
 def _one(values: Values, name: str) -> str:
-    value = values[name]
+    value = _known(values, name)
+    if isinstance(value, JsonText):
+        return value.text
     return ",".join(value) if isinstance(value, tuple) else value
 
 
@@ -90,19 +121,31 @@ def _fill_document(part: Any, values: Values) -> Any:
     if not isinstance(part, str):
         return part
     whole = _PLACEHOLDER.fullmatch(part)
-    if whole and isinstance(value := values[whole[1]], tuple):
+    value = _known(values, whole[1]) if whole else None
+    if isinstance(value, tuple):
         return list(value)
+    if isinstance(value, JsonText):
+        return json.loads(value.text)
     return _filled(part, values)
 
 
-def document_of(body: bytes) -> Any:
-    """Read a JSON answer.
+def document_of(hook: Hook, body: bytes) -> Any:
+    """Read an answer as what the hook says that it is.
 
     Raises:
-        UnreadableError: it is none.
+        UnreadableError: it is something else.
     """
+    if hook.answer == "xml":
+        try:
+            return read_xml(body)
+        except XmlRefusedError as error:
+            raise UnreadableError(f"the answer is not read as XML: {error}") from None
+    return _json(body)
+
+
+def _json(text: bytes) -> Any:
     try:
-        return json.loads(body)
+        return json.loads(text)
     except (ValueError, RecursionError):
         raise UnreadableError("the answer is no JSON") from None
 
@@ -121,54 +164,68 @@ def at(document: Any, pointer: str) -> Any:
     return document
 
 
-def read_id(document: Any, pointer: str) -> str:
-    """Read a key's id.
+def read_id(document: Any, pointer: str, pattern: str = "") -> str:
+    """Read a key's id; `pattern` has one group, the id within what is there.
 
     Raises:
         UnreadableError: it is not where it should be, or could not stand in a path.
     """
     found = at(document, pointer)
     text = str(found) if isinstance(found, int | str) and not isinstance(found, bool) else ""
+    if pattern:
+        inner = re.fullmatch(pattern, text)
+        text = (inner[1] or "") if inner else ""
     if not _ID.fullmatch(text):
         raise UnreadableError(f"the answer has no key's id at `{pointer}`")
     return text
 
 
-def read_new(create: CreateHook, body: bytes) -> tuple[dict[str, Secret], str | None]:
+def read_new(
+    create: CreateHook, body: bytes, pattern: str = ""
+) -> tuple[dict[str, Secret], str | None]:
     """Read the new credential's fields, and the key's id where the answer names it.
 
     Raises:
         UnreadableError: something is not where it should be.
     """
-    document = document_of(body)
-    fields: dict[str, Secret] = {}
-    for new in create.fields:
-        found = at(document, new.at)
-        if not isinstance(found, str) or not found:
-            raise UnreadableError(f"the answer has no text at `{new.at}`")
-        if new.decode == "base64":
-            try:
-                fields[new.field] = Secret(base64.b64decode(found, validate=True))
-            except (binascii.Error, ValueError):
-                raise UnreadableError(f"what is at `{new.at}` is no base64") from None
-        else:
-            fields[new.field] = Secret(found)
-    return fields, read_id(document, create.id_at) if create.id_at else None
+    document = document_of(create.hook, body)
+    fields = {new.field: _read_field(document, new) for new in create.fields}
+    return fields, read_id(document, create.id_at, pattern) if create.id_at else None
 
 
-def read_keys(listing: ListHook, body: bytes) -> tuple[list[Key], str]:
-    """Read one page of keys, and the cursor of the next; empty where this was the last.
+def _read_field(document: Any, new: NewField) -> Secret:
+    found = at(document, new.at)
+    if not isinstance(found, str) or not found:
+        raise UnreadableError(f"the answer has no text at `{new.at}`")
+    if new.decode == "text":
+        return Secret(found)
+    try:
+        decoded = base64.b64decode(found, validate=True)
+    except (binascii.Error, ValueError):
+        raise UnreadableError(f"what is at `{new.at}` is no base64") from None
+    if not new.inside:
+        return Secret(decoded)
+    inner = at(_json(decoded), new.inside)
+    if not isinstance(inner, str) or not inner:
+        raise UnreadableError(f"what is at `{new.at}` has no text at `{new.inside}`")
+    return Secret(inner)
+
+
+def read_keys(listing: ListHook, body: bytes, pattern: str = "") -> tuple[list[Key], Query]:
+    """Read one page of keys, and what asks for the next; nothing where this was the last.
 
     Raises:
         UnreadableError: something is not where it should be.
     """
-    document = document_of(body)
+    document = document_of(listing.hook, body)
     items = at(document, listing.items_at) if listing.items_at else document
+    if listing.hook.answer == "xml" and items == "":
+        items = []
     if not isinstance(items, list):
         raise UnreadableError(f"the answer has no list at `{listing.items_at}`")
     keys = [
         Key(
-            read_id(item, listing.id_at),
+            read_id(item, listing.id_at, pattern),
             name=_text(item, listing.name_at),
             suffix=_text(item, listing.suffix_at),
             last_used=read_moment(at(item, listing.last_used_at)) if listing.last_used_at else None,
@@ -176,7 +233,19 @@ def read_keys(listing: ListHook, body: bytes) -> tuple[list[Key], str]:
         )
         for item in cast("list[Any]", items)
     ]
-    return keys, _text(document, listing.next_at)
+    return keys, _next(listing, _text(document, listing.next_at))
+
+
+def _next(listing: ListHook, cursor: str) -> Query:
+    if not cursor:
+        return ()
+    if listing.next_as:
+        return ((listing.next_as, cursor),)
+    # An address: only its query is taken, so that the credential goes where it went before.
+    try:
+        return tuple(parse_qsl(urlsplit(cursor).query, keep_blank_values=True))
+    except ValueError:
+        raise UnreadableError("the next page's address cannot be read") from None
 
 
 def read_last_used(hook: LastUsedHook, body: bytes) -> datetime | None:
@@ -185,7 +254,7 @@ def read_last_used(hook: LastUsedHook, body: bytes) -> datetime | None:
     Raises:
         UnreadableError: what is there is no moment.
     """
-    return read_moment(at(document_of(body), hook.at))
+    return read_moment(at(document_of(hook.hook, body), hook.at))
 
 
 def read_moment(value: Any) -> datetime | None:

@@ -15,6 +15,8 @@ from tidegate.credentials.asking import ASK_MS, Ask
 from tidegate.credentials.attaching import attached
 from tidegate.credentials.hooks import (
     Key,
+    Query,
+    UnknownValueError,
     UnreadableError,
     Values,
     document_of,
@@ -31,7 +33,7 @@ from tidegate.domain.connection import Connection
 from tidegate.domain.declaration import Provider
 from tidegate.domain.rotation import Hook, Rotation
 from tidegate.domain.secret import Secret
-from tidegate.engine import Fetched, FetchError, FetchOptions
+from tidegate.engine import Fetched, FetchError, FetchOptions, Signing
 
 ANSWER_BYTES_MAX: Final = 1024**2
 PAGES_MAX: Final = 50
@@ -84,7 +86,7 @@ class ProviderSide:
             raise RefusedError("no_create_hook", unknown=False, passing=False)
         answer = self._ask(create.hook, admin)
         try:
-            return read_new(create, answer.body)
+            return read_new(create, answer.body, self._rotation.id_pattern)
         except UnreadableError as error:
             # A key was made, and its value is lost.
             raise RefusedError(str(error), unknown=True) from None
@@ -98,18 +100,22 @@ class ProviderSide:
         listing = self._rotation.list
         if listing is None:
             return None
-        found: list[Key] = []
-        cursor: tuple[str, str] | None = None
-        for _ in range(PAGES_MAX):
+        found: dict[str, Key] = {}
+        cursor: Query = ()
+        for number in range(listing.page_from, listing.page_from + PAGES_MAX):
+            if listing.page_as:
+                cursor = ((listing.page_as, str(number)),)
             answer = self._ask(listing.hook, admin, cursor=cursor)
             try:
-                page, more = read_keys(listing, answer.body)
+                page, more = read_keys(listing, answer.body, self._rotation.id_pattern)
             except UnreadableError as error:
                 raise RefusedError(str(error), unknown=True) from None
-            found += page
-            if not more:
-                return tuple(found)
-            cursor = listing.next_as, more
+            new = {key.id: key for key in page if key.id not in found}
+            found |= new
+            # Numbered pages end with one that has nothing new: also at who ignores the number.
+            if not (new if listing.page_as else more):
+                return tuple(found.values())
+            cursor = more
         raise RefusedError(f"more than {PAGES_MAX} pages of keys", unknown=True, passing=False)
 
     def delete(self, admin: Holder, key: str) -> None:
@@ -121,6 +127,13 @@ class ProviderSide:
         hook = self._rotation.delete
         if hook is None:
             raise RefusedError("no_delete_hook", unknown=False, passing=False)
+        if self._rotation.deactivate is not None:
+            try:
+                self._ask(self._rotation.deactivate, admin, key=key, fine=_GONE)
+            except RefusedError as refused:
+                # One that is inactive already may be refused; whether it is gone, `delete` tells.
+                if refused.passing:
+                    raise
         self._ask(hook, admin, key=key, fine=_GONE)
 
     def last_used(self, admin: Holder, key: str) -> datetime | None:
@@ -171,9 +184,12 @@ class ProviderSide:
         if how.hook is not None:
             answer = self._ask(how.hook, holder)
             try:
-                return read_id(document_of(answer.body), how.id_at)
+                document = document_of(how.hook, answer.body)
+                return read_id(document, how.id_at, self._rotation.id_pattern)
             except UnreadableError as error:
                 raise RefusedError(str(error), unknown=False) from None
+        if how.only:
+            return keys[0].id if keys is not None and len(keys) == 1 else None
         if self._rotation.list is not None and self._rotation.list.suffix_at:
             text = holder.fields[how.field].reveal().decode("utf-8", "replace")
             fits = [k.id for k in keys or () if k.suffix and text.endswith(k.suffix)]
@@ -186,18 +202,27 @@ class ProviderSide:
         holder: Holder,
         *,
         key: str | None = None,
-        cursor: tuple[str, str] | None = None,
+        cursor: Query = (),
         fine: frozenset[int] = frozenset(),
     ) -> Fetched:
         values = self._values if key is None else {**self._values, "id": key}
-        filled = fill(hook, values, cursor)
+        try:
+            filled = fill(hook, values, cursor)
+        except UnknownValueError as error:
+            raise RefusedError(str(error), unknown=False, passing=False) from None
         headers, secret_query = attached(holder.provider.attach, holder.fields)
         named = {name.lower() for name, _ in filled.headers}
         fixed = [(n, v) for n, v in holder.provider.headers if n.lower() not in named]
         query = "&".join([*([filled.query] if filled.query else []), *secret_query])
         url = holder.connection.origins[hook.origin] + filled.path + (f"?{query}" if query else "")
+        signer = holder.provider.sign
         answer = self._fetch(
-            filled.method, url, [*filled.headers, *fixed, *headers], filled.body, holder
+            filled.method,
+            url,
+            [*filled.headers, *fixed, *headers],
+            filled.body,
+            holder,
+            signing=None if signer is None else Signing(signer, holder.fields),
         )
         if answer.status in _OK or answer.status in fine:
             return answer
@@ -212,6 +237,8 @@ class ProviderSide:
         headers: list[tuple[str, str]],
         body: bytes,
         holder: Holder,
+        *,
+        signing: Signing | None = None,
     ) -> Fetched:
         options = FetchOptions(
             timeout_ms=ASK_MS,
@@ -219,6 +246,7 @@ class ProviderSide:
             allow_private=holder.provider.allow_private,
             ca_pem=holder.provider.tls.ca_pem,
             pins=holder.provider.tls.pins,
+            signing=signing,
         )
         try:
             return self._engine.fetch(method, url, headers, body, options)

@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from tidegate.catalog.errors import listed, shown
-from tidegate.credentials.errors import CredentialRefused
+from tidegate.credentials.errors import CredentialRefused, require_known
 from tidegate.credentials.fields import require_fitting
 from tidegate.credentials.hooks import Key, Values
 from tidegate.credentials.provider_side import Holder, ProviderSide, RefusedError
@@ -31,7 +31,7 @@ from tidegate.credentials.refresh import Ask, is_usable
 from tidegate.domain.connection import Connection
 from tidegate.domain.declaration import Declaration, Provider
 from tidegate.domain.oauth import ACCESS_TOKEN
-from tidegate.domain.rotation import OverlapClass, Rotation, RotationState
+from tidegate.domain.rotation import OverlapClass, ParameterValue, Rotation, RotationState
 from tidegate.domain.secret import Secret
 from tidegate.snapshot import is_bound
 from tidegate.store import KekReplaced, RotationRow, Store, StoreConflict
@@ -98,6 +98,11 @@ class Rotator:
             StoreConflict: a rotation of the connection is under way.
         """
         provider = _provider(declaration, connection)
+        if connection.is_reference:
+            raise CredentialRefused(
+                f"The credential of connection {shown(connection.name)} at {shown(provider.name)} is "
+                "kept at OpenBao: replace it there, and the gateway takes it up by itself."
+            )
         rotation = provider.rotation
         by_hand = not rotation.has_hook
         if not by_hand:
@@ -270,6 +275,9 @@ class Rotator:
             others = listed(key.id for key in keys if key.id != old_id)
             trouble = f"no slot is free for a new key; besides the one in use there are {others}"
             return self._leave(turn, State.MANUAL, task="free_slot", trouble=trouble)
+        if old_id is not None and row.old_id is None:
+            # A request may have to name it.
+            side = self._side(replace(turn, row=replace(row, old_id=old_id)))
         known = None if keys is None else tuple(key.id for key in keys)
         now = self._clock()
         self._store.rotations.note(
@@ -580,6 +588,7 @@ class Rotator:
                 f"Connection {shown(rotation.by)} rotates the others at {shown(where)}, so it cannot "
                 "rotate itself; make its key anew in the provider's console and `tidegate connect`."
             )
+        require_known("provider", where, (known.name for known in declaration.providers))
         admin = self._store.connections.find(connection.client, where, rotation.by)
         if admin is None:
             raise CredentialRefused(
@@ -587,6 +596,11 @@ class Rotator:
                 f"{shown(rotation.by)}, which client {shown(connection.client)} does not have. Enter "
                 f"a key that may manage keys: `tidegate connect {where} --client "
                 f"{connection.client} --name {rotation.by}`."
+            )
+        if admin.is_reference:
+            raise CredentialRefused(
+                f"The key of connection {shown(admin.name)} at {shown(where)} is kept at OpenBao, "
+                "and what rotates others must be entered here: `tidegate connect`."
             )
         return admin, _provider(declaration, admin)
 
@@ -619,7 +633,12 @@ def _bearing(row: RotationRow, keys: tuple[Key, ...]) -> list[Key]:
 
 
 def _values(rotation: Rotation, row: RotationRow) -> Values:
-    values: dict[str, str | tuple[str, ...]] = {"name": row.key_name}
+    values: dict[str, ParameterValue] = {"name": row.key_name}
+    if rotation.lifetime_ms is not None:
+        ends = row.started_at + timedelta(milliseconds=rotation.lifetime_ms)
+        values["expires_on"] = ends.date().isoformat()
+        values["expires_at"] = f"{ends.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        values["lifetime_s"] = str(rotation.lifetime_ms // 1_000)
     for one in rotation.parameters:
         value = one.value_for(row.client)
         if value is not None:

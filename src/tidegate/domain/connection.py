@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 DEFAULT_CONNECTION = "default"
+REFERENCE = "openbao:reference"
+"""The one field of a credential that is kept at OpenBao: where. No declared field has such a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,11 @@ class Connection:
     rotated_at: datetime
     entered: int = 0
     issued_at: datetime | None = None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether its credential is kept elsewhere, and only where that is, is sealed here."""
+        return self.fields == (REFERENCE,)
 
     @property
     def lease_version(self) -> int:

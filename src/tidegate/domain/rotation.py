@@ -40,7 +40,7 @@ class Hook:
     """One request to the provider. `{placeholders}` stand in `path`, `query` and `body`.
 
     `body` is JSON text, also where it is sent as a form. `origin` is the number of the origin, of
-    the provider that the credential it is made with belongs to.
+    the provider that the credential it is made with belongs to. `answer` is what comes back.
     """
 
     method: str
@@ -50,15 +50,20 @@ class Hook:
     headers: tuple[tuple[str, str], ...] = ()
     body: str | None = None
     encoding: Literal["json", "form"] = "json"
+    answer: Literal["json", "xml"] = "json"
 
 
 @dataclass(frozen=True, slots=True)
 class NewField:
-    """Where an answer has a field of the new credential (a JSON Pointer, RFC 6901)."""
+    """Where an answer has a field of the new credential (a JSON Pointer, RFC 6901).
+
+    `inside`: what is decoded is a JSON document of its own, and this is where it has the field.
+    """
 
     field: str
     at: str
     decode: Literal["text", "base64"] = "text"
+    inside: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,8 @@ class ListHook:
     """Lists the keys. `name_at` empty: the provider's keys bear no names.
 
     `next_at` is where an answer has the cursor of the next page, which goes into the query
-    parameter `next_as`.
+    parameter `next_as`; without a name it is the next page's address, of which the query is used.
+    `page_as` is the query parameter that has the page's number, beginning with `page_from`.
     """
 
     hook: Hook
@@ -88,6 +94,8 @@ class ListHook:
     """Where an item shows the last characters of its key."""
     next_at: str = ""
     next_as: str = ""
+    page_as: str = ""
+    page_from: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +111,24 @@ class Identify:
     """How the id of the key in use is known: by a field, by asking with it, or by the list.
 
     `pattern` has one group, the id within the field. `id_at` belongs to `hook`. Where both are
-    absent the list's `suffix_at` tells.
+    absent the list's `suffix_at` tells. `only`: it is the one in the list, where there is no other.
     """
 
     field: str = ""
     pattern: str = ""
     hook: Hook | None = None
     id_at: str = ""
+    only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """A value that is a list or mapping of its own, as JSON; it fills a whole place of a body."""
+
+    text: str
+
+
+ParameterValue = str | tuple[str, ...] | JsonText
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +140,10 @@ class Parameter:
 
     name: str
     description: str
-    value: str | tuple[str, ...] | None = None
-    special: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
+    value: ParameterValue | None = None
+    special: tuple[tuple[str, ParameterValue], ...] = ()
 
-    def value_for(self, client: str) -> str | tuple[str, ...] | None:
+    def value_for(self, client: str) -> ParameterValue | None:
         """The client's own value, or the one for all."""
         return dict(self.special).get(client, self.value)
 
@@ -134,8 +153,9 @@ class Rotation:
     """How a provider's credentials are replaced.
 
     `by` names the connection whose credential makes the requests, at `by_provider` where that is
-    another provider; empty: the rotated credential itself. `waits_for` names what this version
-    lacks to make the requests.
+    another provider; empty: the rotated credential itself. `id_pattern` has one group, the key's id
+    within what an answer says. `deactivate` comes before `delete`, for a provider that deletes no
+    key that is active. `lifetime_ms` is how long a new key is asked to live.
     """
 
     overlap_class: OverlapClass = OverlapClass.CONSOLE
@@ -143,26 +163,27 @@ class Rotation:
     by_provider: str = ""
     create: CreateHook | None = None
     list: ListHook | None = None
+    deactivate: Hook | None = None
     delete: Hook | None = None
     test: Hook | None = None
     last_used: LastUsedHook | None = None
     identify: Identify | None = None
+    id_pattern: str = ""
     parameters: tuple[Parameter, ...] = ()
     keys_max: int | None = None
     overlap_ms: int = 600_000
     propagation_ms: int = 60_000
+    lifetime_ms: int | None = None
     max_age_ms: int | None = None
     rotate_every_ms: int | None = None
     steps: tuple[str, ...] = ()
     revoke_steps: tuple[str, ...] = ()
     console: str = ""
-    waits_for: str = ""
 
     @property
     def has_hook(self) -> bool:
         """Whether Tidegate can make a new key by itself."""
-        by_hand = self.overlap_class is OverlapClass.CONSOLE
-        return not by_hand and self.create is not None and not self.waits_for
+        return self.overlap_class is not OverlapClass.CONSOLE and self.create is not None
 
     @property
     def age_max_ms(self) -> int:

@@ -11,8 +11,8 @@ from tidegate.sandbox.contract import (
     contract_from_document,
     contract_from_operations,
 )
-from tidegate.sandbox.keys import IssuedKey, KeyServer
-from tidegate.sandbox.loopback import LoopbackServer
+from tidegate.sandbox.keys import Dialect, IssuedKey, KeyServer
+from tidegate.sandbox.loopback import LoopbackRequest, LoopbackServer
 from tidegate.sandbox.misbehaviour import (
     Big,
     Cut,
@@ -34,11 +34,13 @@ __all__ = [
     "Big",
     "Contract",
     "Cut",
+    "Dialect",
     "Echo",
     "Fail",
     "IssuedKey",
     "KeyServer",
     "Ledger",
+    "LoopbackRequest",
     "LoopbackServer",
     "Misbehaviour",
     "Options",

@@ -14,10 +14,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from tidegate.sandbox.authority import Authority
-from tidegate.sandbox.loopback import LoopbackServer
+from tidegate.sandbox.loopback import LoopbackRequest, LoopbackServer
 
 
 @dataclass(slots=True)
@@ -33,6 +33,14 @@ class IssuedKey:
     deleted_at: float | None = None
 
 
+class Dialect(Protocol):
+    """How one provider's requests and answers look, and what is odd about its keys."""
+
+    def answer(self, keys: KeyServer, request: LoopbackRequest) -> tuple[int, Any]:
+        """Carry a request out; its answer is JSON, or None where there is no body."""
+        ...
+
+
 class KeyServer(LoopbackServer):
     """A provider with keys, while its `with` block runs. `manager` is the key that manages keys."""
 
@@ -43,6 +51,7 @@ class KeyServer(LoopbackServer):
         slots: int | None = None,
         propagation_s: float = 0.0,
         named: bool = True,
+        dialect: Dialect | None = None,
     ) -> None:
         super().__init__(authority)
         self.manager = f"mgr-{secrets.token_hex(16)}"
@@ -53,14 +62,15 @@ class KeyServer(LoopbackServer):
         self._slots = slots
         self._propagation_s = propagation_s
         self._named = named
+        self._dialect = dialect
 
-    def make(self, name: str = "") -> IssuedKey:
+    def make(self, name: str = "", *, key_id: str = "", value: str = "") -> IssuedKey:
         """Make a key, as a person in the console would."""
         now = time.time()
         made = IssuedKey(
-            id=f"key_{secrets.token_hex(6)}",
+            id=key_id or f"key_{secrets.token_hex(6)}",
             name=name if self._named else "",
-            value=f"sk-{secrets.token_hex(20)}",
+            value=value or f"sk-{secrets.token_hex(20)}",
             created_at=now,
             known_from=now + self._propagation_s,
         )
@@ -73,11 +83,19 @@ class KeyServer(LoopbackServer):
         with self.lock:
             return [key for key in self.keys.values() if key.deleted_at is None]
 
+    def answer_to(self, request: LoopbackRequest) -> tuple[int, Any]:
+        """Carry a whole request out, as the dialect says."""
+        if self._dialect is None:
+            return super().answer_to(request)
+        with self.lock:
+            self.requests.append(f"{request.method} {request.path}")
+            return self._dialect.answer(self, request)
+
     def answer(self, method: str, path: str, bearer: str, body: bytes) -> tuple[int, Any]:
         """Carry a request out."""
         with self.lock:
             self.requests.append(f"{method} {path}")
-            key = self._valid(bearer)
+            key = self.valid(bearer)
             if path.startswith("/keys"):
                 if bearer != self.manager and key is None:
                     return HTTPStatus.UNAUTHORIZED, {"error": "unauthorized"}
@@ -95,7 +113,8 @@ class KeyServer(LoopbackServer):
             self.calls[key.id] += 1
             return HTTPStatus.OK, {"things": []}
 
-    def _valid(self, bearer: str) -> IssuedKey | None:
+    def valid(self, bearer: str) -> IssuedKey | None:
+        """Find the key with this value, if it is good at this moment."""
         now = time.time()
         for key in self.keys.values():
             if key.value == bearer and key.deleted_at is None and key.known_from <= now:

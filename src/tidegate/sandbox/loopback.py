@@ -11,12 +11,14 @@ import ssl
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Final, Literal, Self, cast
+from urllib.parse import parse_qsl
 
 from tidegate.sandbox.authority import Authority
 from tidegate.sandbox.server import LOOPBACK
@@ -28,6 +30,17 @@ Moment = Literal["arrived", "carried out"]
 """Of a request: before anything is done, and after all is done and nothing is answered yet."""
 
 _PATIENCE_S: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class LoopbackRequest:
+    """A request as it came. `headers` are named in lower case; `query` has the last of each name."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
 
 
 class LoopbackServer(ABC):
@@ -87,6 +100,11 @@ class LoopbackServer(ABC):
             waiting = self._upsets.get(request)
             return waiting.popleft() if waiting else None
 
+    def answer_to(self, request: LoopbackRequest) -> tuple[int, Any]:
+        """Carry a whole request out; most providers look at no more of it than `answer` is given."""
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        return self.answer(request.method, request.path, bearer, request.body)
+
     @abstractmethod
     def answer(self, method: str, path: str, bearer: str, body: bytes) -> tuple[int, Any]:
         """Carry a request out: the status, and what is sent as JSON (None: nothing)."""
@@ -132,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _do(self) -> None:
         provider = cast("_Server", self.server).provider
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
         upset = provider.next_upset(f"{self.command} {path}")
         if upset == "cut before":
             self.close_connection = True
@@ -140,9 +158,10 @@ class _Handler(BaseHTTPRequestHandler):
         if upset == "away":
             self._send(HTTPStatus.SERVICE_UNAVAILABLE, b"{}")
             return
-        bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = LoopbackRequest(self.command, path, dict(parse_qsl(query)), headers, body)
         provider.meanwhile("arrived")
-        status, answer = provider.answer(self.command, path, bearer, body)
+        status, answer = provider.answer_to(request)
         provider.meanwhile("carried out")
         if upset == "cut after":
             self.close_connection = True

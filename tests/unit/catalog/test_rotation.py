@@ -58,6 +58,23 @@ def test_hooks_are_read_with_their_base_path(tmp_path: Path):
         ("by: admin", "keys_max: 3", "`by` is missing"),
         ("by: admin", "by: admin\n      values: {scope: a}", "`scope` is no parameter"),
         ("overlap_class: A", "overlap_class: D\n      rotate_every: 9d", "done by a person"),
+        ('"{name}"', '"{name}", until: "{expires_on}"', "`{expires_on}` is no placeholder here"),
+        (
+            "by: admin",
+            "by: admin\n      lifetime: 9d\n      rotate_every: 9d",
+            "would expire before",
+        ),
+        (
+            'by: admin\n      create: {call: "POST /keys"',
+            'by: admin\n      parameters: {p: x}\n      values: {p: [{a: b}]}\n      create: {call: "POST /{p}"',
+            "`p` stands where only a text can stand",
+        ),
+        (
+            "by: admin",
+            "by: admin\n      parameters: {p: x}\n      values: {p: 7}",
+            "a value is a text",
+        ),
+        ("name: /name}", "name: /name, next_as: c}", "needs `next`"),
     ],
 )
 def test_what_cannot_be_carried_out_is_refused(tmp_path: Path, what: str, change: str, said: str):
@@ -84,9 +101,10 @@ def test_a_preset_takes_what_is_said_beside_it(tmp_path: Path):
 def test_the_providers_that_most_use_have_hooks():
     rotations = {name: preset.provider.rotation for name, preset in presets().items()}
     able = {name for name, rotation in rotations.items() if rotation.has_hook}
-    assert {"sendgrid", "twilio", "mailgun", "datadog", "gitlab", "openai"} <= able
-    waiting = {name for name, rotation in rotations.items() if rotation.waits_for}
-    assert waiting == {"aws-iam", "gcp-iam", "cloudflare"}
+    assert able == {
+        *("sendgrid", "twilio", "mailgun", "datadog", "gitlab", "openai"),
+        *("aws-iam", "gcp-iam", "cloudflare", "okta-app"),
+    }
     assert rotations["gitlab"].overlap_class is OverlapClass.IN_PLACE
     assert rotations["aws-iam"].keys_max == 2
     assert rotations["stripe"].steps
