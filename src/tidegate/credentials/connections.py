@@ -15,8 +15,9 @@ from tidegate.credentials.asking import Ask
 from tidegate.credentials.discovery import with_endpoints
 from tidegate.credentials.errors import CredentialRefused, require_known
 from tidegate.credentials.fields import require_fitting, scheme_of, wanted_fields
+from tidegate.credentials.references import Read, fields_of, parse_reference, read_openbao
 from tidegate.credentials.revoke import Revoked, revoke
-from tidegate.domain.connection import Connection
+from tidegate.domain.connection import REFERENCE, Connection
 from tidegate.domain.declaration import Declaration, Provider
 from tidegate.domain.oauth import TokenGrant, bound_grant
 from tidegate.domain.secret import Secret
@@ -83,6 +84,35 @@ class Connections:
             connection = replace(connection, scheme=complete.scheme)
         require_fitting(declared, fields)
         self._vault.seal(connection, fields)
+        return connection
+
+    def refer(  # noqa: PLR0917 - as `connect`
+        self,
+        declaration: Declaration,
+        provider: str,
+        client: str,
+        name: str,
+        reference: str,
+        variables: Mapping[str, str],
+        read: Read = read_openbao,
+    ) -> Connection:
+        """Seal where a credential is kept, after it was read there once; it stays there.
+
+        Raises:
+            CredentialRefused: it cannot be read, or does not fit what is declared.
+            StoreConflict: somebody else changed the same connection at the same time.
+        """
+        connection, declared = self.draft(
+            declaration, provider, client, name, variables, datetime.now(UTC)
+        )
+        if declared.token_grant is not None:
+            raise CredentialRefused(
+                f"Provider `{provider}` issues tokens; what they are obtained with is entered here."
+            )
+        where = parse_reference(reference)
+        fields_of(declared, where, read(where))
+        connection = replace(connection, fields=(REFERENCE,))
+        self._vault.seal(connection, {REFERENCE: Secret(reference)})
         return connection
 
     def draft(  # noqa: PLR0917 - as `connect`

@@ -6,12 +6,13 @@ It is renewed at half of its time: the store may be away for the other half with
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from tidegate.credentials.fields import CERTIFICATE_FIELD, KEY_FIELD
+from tidegate.credentials.references import Held
 from tidegate.credentials.refresh import is_usable
 from tidegate.domain.connection import Connection
 from tidegate.domain.oauth import ACCESS_TOKEN
@@ -60,15 +61,26 @@ class _Lease:
     entered: int
     serial: int
     until: datetime
+    source: int = 0
 
 
 class Leases:
-    """The leases of one engine. One thread renews them."""
+    """The leases of one engine. One thread renews them.
 
-    def __init__(self, store: Store, vault: Vault, engine: LeaseTaker) -> None:
+    `referred` gives what a connection refers to, where its credential is kept elsewhere.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        engine: LeaseTaker,
+        referred: Callable[[Connection], Held | None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._vault = vault
         self._engine = engine
+        self._referred = referred
         self._held: dict[str, _Lease] = {}
         self._ended = set[str]()
 
@@ -97,10 +109,15 @@ class Leases:
                 if token is not None and token.ended and token.version == connection.version:
                     ended.add(connection.id)
                 continue
-            if not self._is_due(connection, token, now):
+            referred = self._referred(connection) if connection.is_reference else None
+            if connection.is_reference and (referred is None or referred.until <= now):
+                # Not read yet, gone, or too long ago.
+                waiting.add(connection.id)
+                continue
+            if not self._is_due(connection, token, referred, now):
                 continue
             try:
-                self._lease(connection, token, now + LEASE)
+                self._lease(connection, token, referred, now + LEASE)
                 leased.append(connection)
             except VaultOutdated:
                 # Replaced since the look above; the next look finds the new one.
@@ -126,19 +143,34 @@ class Leases:
             and held.until > now
         )
 
-    def _is_due(self, connection: Connection, token: IssuedToken | None, now: datetime) -> bool:
+    def _is_due(
+        self,
+        connection: Connection,
+        token: IssuedToken | None,
+        referred: Held | None,
+        now: datetime,
+    ) -> bool:
         held = self._held.get(connection.id)
         if held is None:
             return True
-        wanted = (connection.version, connection.lease_version, _serial(token))
-        if (held.version, held.entered, held.serial) != wanted:
+        wanted = (connection.version, connection.lease_version, _serial(token), _source(referred))
+        if (held.version, held.entered, held.serial, held.source) != wanted:
             return True
         # An issued token is leased to its very end, which no renewal moves.
-        ends = token.expires_at if token is not None else None
+        ends = token.expires_at if token is not None else referred.until if referred else None
         return held.until - now <= LEASE / 2 and held.until != ends
 
-    def _lease(self, connection: Connection, token: IssuedToken | None, until: datetime) -> None:
-        fields = self._vault.open(connection)
+    def _lease(
+        self,
+        connection: Connection,
+        token: IssuedToken | None,
+        referred: Held | None,
+        until: datetime,
+    ) -> None:
+        if referred is None:
+            fields = self._vault.open(connection)
+        else:
+            fields, until = dict(referred.fields), min(until, referred.until)
         if token is not None and token.sealed is not None and token.expires_at is not None:
             issued = self._vault.open_issued(connection, token.serial, token.sealed)
             # What the next token is asked for with never goes to the engine.
@@ -147,7 +179,13 @@ class Leases:
             until = min(until, token.expires_at)
         serial, entered = _serial(token), connection.lease_version
         self._engine.lease(connection.id, entered, connection.origins, fields, until, serial=serial)
-        self._held[connection.id] = _Lease(connection.version, entered, serial, until)
+        self._held[connection.id] = _Lease(
+            connection.version, entered, serial, until, _source(referred)
+        )
+
+
+def _source(referred: Held | None) -> int:
+    return 0 if referred is None else referred.version
 
 
 def _serial(token: IssuedToken | None) -> int:
