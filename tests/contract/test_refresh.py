@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,8 @@ import pytest
 from support.certificates import authority, leaf, server_context
 from support.serving import serving
 
-from tidegate.credentials import Refresher, Renewed
+from tidegate.app.vaulting import trust_grants
+from tidegate.credentials import Leases, Refresher, Renewed
 from tidegate.credentials.refresh import TURN, due_at, is_due
 from tidegate.domain.connection import Connection
 from tidegate.domain.declaration import Provider, TlsPolicy
@@ -227,6 +228,94 @@ def test_a_wrong_client_secret_does_not_end_the_consent(scene: Scene):
     assert not scene.token().ended
     scene.later(minutes=10)
     assert scene.renew().trouble is None
+
+
+def test_however_often_our_client_is_not_known_the_grant_is_not_burned(scene: Scene):
+    """`invalid_client` is ours to mend: for a week of it, the same refresh token is good after."""
+    assert scene.renew().trouble is None
+    first = scene.token()
+    scene.endpoint.says = [b'{"error": "invalid_client"}'] * 20
+    for _ in range(20):
+        scene.later(hours=9)
+        renewed = scene.renew()
+        assert (renewed.asked, renewed.trouble) == (True, "invalid_client")
+        token = scene.token()
+        assert (token.ended, token.serial, token.sealed) == (False, first.serial, first.sealed)
+    assert set(scene.endpoint.asked) == {"rt-0", "rt-1"}
+    scene.later(hours=9)
+    assert scene.renew().trouble is None
+    assert scene.token().serial == first.serial + 1
+
+
+@dataclass
+class Taker:
+    """Takes leases as the engine does."""
+
+    held: dict[str, tuple[bytes, datetime]] = field(default_factory=dict)
+    ended: bool = False
+
+    def lease(
+        self,
+        connection: str,
+        version: int,
+        origins: Sequence[str],
+        fields: Mapping[str, Secret],
+        until: datetime,
+        *,
+        serial: int = 0,
+    ) -> None:
+        self.held[connection] = fields["access_token"].reveal(), until
+
+    def release(self, connection: str, *, ended: bool = False) -> None:
+        self.held.pop(connection, None)
+        self.ended = self.ended or ended
+
+
+@pytest.mark.parametrize(
+    "says",
+    [b'{"error": "temporarily_unavailable"}', b"<html>down</html>", b'{"error": "invalid_client"}'],
+)
+def test_a_valid_token_is_served_while_its_endpoint_is_away(scene: Scene, says: bytes):
+    taker = Taker()
+    leases = Leases(scene.store, scene.vault, taker)
+    scene.renew()
+    leases.renew(scene.clock.now)
+    ends = NOW + timedelta(hours=1)
+    assert taker.held == {"con_crm": (b"at-1", ends)}
+    scene.endpoint.says = [says] * 100
+    failed = 0
+    while scene.clock.now < ends - timedelta(minutes=2):
+        scene.later(minutes=2)
+        failed += scene.renew().asked
+        leases.renew(scene.clock.now)
+        assert taker.held == {"con_crm": (b"at-1", ends)}
+    assert failed > 1
+    # Past its end it is not served on, and the consent behind it is not given up.
+    scene.later(minutes=2)
+    leases.renew(scene.clock.now)
+    assert (taker.held, taker.ended) == ({}, False)
+    scene.endpoint.says = []
+    scene.later(minutes=6)
+    assert scene.renew().trouble is None
+    leases.renew(scene.clock.now)
+    assert taker.held["con_crm"][0] == f"at-{len(scene.endpoint.asked)}".encode()
+
+
+def test_a_grant_from_a_backup_serves_and_is_not_used_before_somebody_trusts_it(scene: Scene):
+    scene.renew()
+    scene.store.issued.suspect([scene.connection.id], scene.clock.now)
+    taker = Taker()
+    leases = Leases(scene.store, scene.vault, taker)
+    leases.renew(scene.clock.now)
+    assert taker.held["con_crm"][0] == b"at-1"
+    for _ in range(3):
+        scene.later(hours=1)
+        assert scene.renew().trouble == "stale_suspect"
+    assert scene.endpoint.asked == ["rt-0"]
+    (trusted,) = trust_grants(scene.store, "acme")
+    assert trusted.id == scene.connection.id
+    assert scene.renew().trouble is None
+    assert scene.endpoint.asked == ["rt-0", "rt-1"]
 
 
 def test_a_lost_answer_is_asked_for_once_more_and_a_no_then_ends_it(scene: Scene):
