@@ -67,7 +67,7 @@ case $what in
   *)
     need npm "Node.js with npm"
     case $what in
-      test) debian postgresql nginx-light iproute2 chromium fonts-dejavu-core dbus-daemon gnome-keyring ;;
+      test) debian postgresql nginx-light iproute2 chromium fonts-dejavu-core dbus-daemon gnome-keyring apache2-bin lighttpd lighttpd-mod-openssl ;;
       bench) debian nginx-light haproxy wrk postgresql ;;
     esac
     once packages-dev requirements -- packages dev

@@ -185,6 +185,14 @@ _LIST: Final = (
         Fixer.OPERATOR,
     ),
     Problem(
+        "hook_failed",
+        500,
+        "The hook that signs the call failed",
+        "The provider's calls are signed by a hook of the operator's own, which raised an error, took "
+        "too long or gave what it may not; nothing was sent.",
+        Fixer.OPERATOR,
+    ),
+    Problem(
         "provider_timeout",
         504,
         "The provider did not answer in time",

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tidegate_wire::engine::{self, Engine as Wire};
 use tidegate_wire::error::PROBLEMS;
+use tidegate_wire::hooks::Answered;
 use zeroize::Zeroizing;
 
 /// Every call allocates a little, many times: this takes less time and memory over it than malloc.
@@ -29,6 +30,16 @@ fn secret_fields(fields: HashMap<String, Vec<u8>>) -> HashMap<Box<str>, Zeroizin
 
 /// Status, headers and body of an answer.
 type Fetched<'py> = (u16, Vec<(String, String)>, Bound<'py, PyBytes>);
+
+/// A call to be signed: its number, method and URL, header fields, body, and the credential's fields.
+type HookCall<'py> = (
+    u64,
+    String,
+    String,
+    Vec<(String, Bound<'py, PyBytes>)>,
+    Bound<'py, PyBytes>,
+    Vec<(String, Bound<'py, PyBytes>)>,
+);
 
 /// Listeners, workers and spool. Dropping it without `shutdown` ends it at once.
 #[pyclass(frozen, module = "tidegate.engine._wire")]
@@ -77,6 +88,26 @@ impl Engine {
     fn refused_tokens(&self, python: Python<'_>, timeout_ms: u64) -> Vec<(String, u64)> {
         let refused = python.detach(|| self.0.refused_tokens(Duration::from_millis(timeout_ms)));
         refused.into_iter().map(|(connection, serial)| (connection.into(), serial)).collect()
+    }
+
+    fn take_hook_call<'py>(&self, python: Python<'py>, hook: &str, timeout_ms: u64) -> Option<HookCall<'py>> {
+        let asked = python.detach(|| self.0.take_hook_call(hook, Duration::from_millis(timeout_ms)))?;
+        let given = |pairs: &[(String, Zeroizing<Vec<u8>>)]| {
+            pairs.iter().map(|(name, value)| (name.clone(), PyBytes::new(python, value))).collect()
+        };
+        let body = PyBytes::new(python, &asked.body);
+        let (headers, fields) = (given(&asked.headers), given(&asked.fields));
+        Some((asked.id, asked.method.clone(), asked.url.to_string(), headers, body, fields))
+    }
+
+    fn answer_hook_call(&self, call: u64, headers: Vec<(String, Vec<u8>)>, query: Vec<(String, String)>) {
+        let headers = headers.into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect();
+        let query = query.into_iter().map(|(name, value)| (name, Zeroizing::new(value))).collect();
+        self.0.answer_hook_call(call, Answered::Signed { headers, query });
+    }
+
+    fn fail_hook_call(&self, call: u64, detail: String) {
+        self.0.answer_hook_call(call, Answered::Failed(detail));
     }
 
     fn events<'py>(

@@ -31,6 +31,7 @@ pub fn attach(
         .because("lease not bound to the origin dialled"));
     }
     let mut query: Option<Zeroizing<String>> = None;
+    let mut cookies: Option<Zeroizing<Vec<u8>>> = None;
     for part in parts {
         match part {
             AttachPart::Header { name, field, prefix } => {
@@ -59,13 +60,16 @@ pub fn attach(
             }
             AttachPart::Cookie { name, field } => {
                 let pair = joined(format!("{name}=").as_bytes(), wanted(lease, field)?);
-                let all = match headers.get(header::COOKIE) {
-                    Some(before) => joined(&joined(before.as_bytes(), b"; "), &pair),
+                cookies = Some(match cookies.take() {
+                    Some(before) => joined(&joined(&before, b"; "), &pair),
                     None => pair,
-                };
-                put(headers, header::COOKIE, &all)?;
+                });
             }
         }
+    }
+    // All of them: where the call goes out again, those of the session before are replaced.
+    if let Some(cookies) = cookies {
+        put(headers, header::COOKIE, &cookies)?;
     }
     Ok(query)
 }

@@ -99,6 +99,12 @@ impl RequestBody {
         Some(Self { inner: None, again, progress: Rc::clone(progress), left: 0 })
     }
 
+    /// A body that is held whole, to go out again.
+    pub fn whole(bytes: Bytes, progress: &Rc<Progress>) -> Self {
+        let again = (!bytes.is_empty()).then_some(bytes).into_iter().collect();
+        Self { inner: None, again, progress: Rc::clone(progress), left: 0 }
+    }
+
     /// Read all of it, so that it can be signed; it goes out from memory.
     pub async fn gather(&mut self, max: usize, limits: &Limits) -> Result<Bytes, Refusal> {
         let mut whole = BytesMut::new();

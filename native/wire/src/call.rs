@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
@@ -29,6 +29,7 @@ use crate::error::{Code, Refusal};
 use crate::event::{CallId, Event, Step, micros};
 use crate::forward::{Failed, Limits, forward};
 use crate::headers;
+use crate::hooks::Hooks;
 use crate::lease::Lease;
 use crate::listen::guard::BegunCall;
 use crate::listen::{self, Consumer};
@@ -36,7 +37,7 @@ use crate::origin::Origin;
 use crate::respond::{Route, respond};
 use crate::route::path::{decode_name, parameter_names};
 use crate::route::{address, route};
-use crate::sign::{self, Unsigned};
+use crate::sign::{self, DigestAuth, Signer, Unsigned};
 use crate::snapshot::{AttachPart, Provider, Snapshot};
 use crate::worker::Worker;
 
@@ -162,21 +163,25 @@ async fn call(
         echo::limit_codings(&mut parts.headers);
     }
     parts.extensions.clear();
-    let keep = lease.as_ref().is_some_and(|lease| lease.is_issued());
-    let (mut body, progress) = RequestBody::new(incoming, provider.bounds.request_body_bytes, keep);
-    trace.progress = Some(Rc::clone(&progress));
-    let gathered = match &provider.sign {
-        Some(signer) if signer.covers_body(&parts.headers) => {
-            Some(body.gather(sign::BODY_MAX, &limits).await?)
-        }
+    let digest = match &provider.sign {
+        Some(Signer::Digest(digest)) => Some(digest),
         _ => None,
     };
-    let outgoing = Outgoing { path: address.path, query, body: gathered, provider };
+    let keep = digest.is_some() || lease.as_ref().is_some_and(|lease| lease.is_issued());
+    let (mut body, progress) = RequestBody::new(incoming, provider.bounds.request_body_bytes, keep);
+    trace.progress = Some(Rc::clone(&progress));
+    let covers_body = provider.sign.as_ref().is_some_and(|signer| signer.covers_body(&parts.headers))
+        || provider.hook.as_ref().is_some_and(|hook| hook.body);
+    let gathered = if covers_body { Some(body.gather(sign::BODY_MAX, &limits).await?) } else { None };
+    let hooks = &worker.shared.hooks;
+    let outgoing =
+        Outgoing { path: address.path, query, body: gathered, provider, hooks, ends: limits.deadline };
     let plain_query = outgoing.query(None);
-    outgoing.attach(&mut parts, lease.as_deref(), &proven)?;
+    outgoing.attach(&mut parts, lease.as_deref(), &proven).await?;
     at = trace.step(Step::Attach, at);
 
-    // 7. forward: send it, and wait for the head of the answer; once more where a new token may change it.
+    // 7. forward: send it, and wait for the head of the answer; once more where a new token, or an answer to
+    // what the provider asked, may change it.
     let method = parts.method.clone();
     let spare = (keep || body.is_empty() && proven.reused).then(|| parts.clone());
     let mut sending =
@@ -184,22 +189,30 @@ async fn call(
     let mut request = Request::from_parts(parts, body);
     let answer = loop {
         let answer = sending.send(&method, request, spare.as_ref(), trace).await?;
-        if answer.status() != StatusCode::UNAUTHORIZED || trace.event.replayed || !keep {
+        if !provider.over.contains(&answer.status().as_u16()) || trace.event.replayed || !keep {
             break answer;
         }
-        let Some((parts, body)) = spare.clone().zip(RequestBody::again(&sending.progress)) else {
+        let Some((parts, body)) = spare.clone().zip(outgoing.again(&sending.progress)) else {
             break answer;
         };
-        if !sending.renew_lease().await? {
+        let shown = parts.headers.get(AUTHORIZATION);
+        let go_again = match digest {
+            Some(digest) => sending.asked(digest, answer.headers(), shown)?,
+            None => sending.renew_lease().await?,
+        };
+        if !go_again {
             break answer;
         }
         drop(answer);
         trace.event.replayed = true;
         sending.dial_again(trace).await?;
         let mut parts = parts;
-        outgoing.attach(&mut parts, sending.lease.as_deref(), &sending.proven)?;
+        outgoing.attach(&mut parts, sending.lease.as_deref(), &sending.proven).await?;
         request = Request::from_parts(parts, body);
     };
+    if digest.is_some() && answer.status() != StatusCode::UNAUTHORIZED {
+        sending.taken();
+    }
     let Sending { lease, proven, progress, limits, .. } = sending;
     let now = Instant::now();
     trace.event.provider_us = Some(micros(at, now));
@@ -266,7 +279,8 @@ fn received(
 
 fn lease(worker: &Worker, allowed: &AllowedCall<'_>, now: u64) -> Result<Option<Arc<Lease>>, Refusal> {
     let provider = allowed.routed.provider;
-    if provider.attach.is_empty() && provider.sign.is_none() && !provider.tls.client_certificate {
+    let signs = provider.sign.is_some() || provider.hook.is_some();
+    if provider.attach.is_empty() && !signs && !provider.tls.client_certificate {
         return Ok(None);
     }
     let unavailable = |detail: &'static str| Refusal::new(Code::CredentialUnavailable, detail);
@@ -276,7 +290,7 @@ fn lease(worker: &Worker, allowed: &AllowedCall<'_>, now: u64) -> Result<Option<
             return Refusal::new(
                 Code::NeedsReconsent,
                 format!(
-                    "The consent behind connection `{}` at provider `{}` has ended or was withdrawn: whoever runs Tidegate renews it with `tidegate connect`.",
+                    "The consent behind connection `{}` at provider `{}` has ended or was withdrawn, or its login is refused: whoever runs Tidegate renews it with `tidegate connect`.",
                     connection.name, provider.name
                 ),
             );
@@ -359,32 +373,28 @@ struct Outgoing<'c> {
     /// Whole, where it is to be signed.
     body: Option<Bytes>,
     provider: &'c Provider,
+    hooks: &'c Hooks,
+    /// When the call is over.
+    ends: Instant,
 }
 
 impl Outgoing<'_> {
     /// Address the request, with the credential on it. A second time replaces the first.
-    fn attach(&self, parts: &mut Parts, lease: Option<&Lease>, proven: &Proven) -> Result<(), Refusal> {
+    async fn attach(&self, parts: &mut Parts, lease: Option<&Lease>, proven: &Proven) -> Result<(), Refusal> {
         let added = match lease {
             Some(lease) => attach(lease, proven.origin(), &self.provider.attach, &mut parts.headers)?,
             None => None,
         };
         let mut query = self.query(added.as_deref().map(String::as_str));
         if let (Some(signer), Some(lease)) = (&self.provider.sign, lease) {
-            let request = Unsigned {
-                method: &parts.method,
-                scheme: proven.origin().scheme().as_str(),
-                authority: proven.origin().authority(),
-                path: self.path,
-                query: query.as_deref().map(String::as_str),
-                body: self.body.as_deref(),
-                now_ms: u64::try_from(unix_now().as_millis()).unwrap_or(u64::MAX),
-            };
-            if let Some(added) = signer.sign(lease, &request, &mut parts.headers)? {
-                query = Some(Zeroizing::new(match query.filter(|query| !query.is_empty()) {
-                    Some(query) => format!("{}&{added}", *query),
-                    None => added,
-                }));
-            }
+            let request = self.unsigned(&parts.method, proven, query.as_ref());
+            let added = signer.sign(lease, &request, &mut parts.headers)?.map(Zeroizing::new);
+            query = with_added(query, added);
+        }
+        if let (Some(hook), Some(lease)) = (&self.provider.hook, lease) {
+            let request = self.unsigned(&parts.method, proven, query.as_ref());
+            let added = hook.sign(self.hooks, lease, &request, &mut parts.headers, self.ends).await?;
+            query = with_added(query, added);
         }
         parts.uri = outgoing_uri(proven.origin(), self.path, query.as_ref(), proven.is_h2())?;
         if !proven.is_h2() {
@@ -392,6 +402,31 @@ impl Outgoing<'_> {
         }
         parts.version = if proven.is_h2() { http::Version::HTTP_2 } else { http::Version::HTTP_11 };
         Ok(())
+    }
+
+    fn unsigned<'r>(
+        &'r self,
+        method: &'r Method,
+        proven: &'r Proven,
+        query: Option<&'r Zeroizing<String>>,
+    ) -> Unsigned<'r> {
+        Unsigned {
+            method,
+            scheme: proven.origin().scheme().as_str(),
+            authority: proven.origin().authority(),
+            path: self.path,
+            query: query.map(|query| query.as_str()),
+            body: self.body.as_deref(),
+            now_ms: u64::try_from(unix_now().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The body that went out, to go out again; None where it was not kept.
+    fn again(&self, progress: &Rc<Progress>) -> Option<RequestBody> {
+        match &self.body {
+            Some(body) => Some(RequestBody::whole(body.clone(), progress)),
+            None => RequestBody::again(progress),
+        }
     }
 
     /// The consumer's, without parameters that are the credential's, and with the credential's at its end.
@@ -458,6 +493,24 @@ impl Sending<'_> {
         Ok(())
     }
 
+    /// The provider asks for Digest: learn what, and say whether to answer it.
+    fn asked(
+        &self,
+        digest: &DigestAuth,
+        answer: &HeaderMap,
+        shown: Option<&HeaderValue>,
+    ) -> Result<bool, Refusal> {
+        let Some(lease) = self.lease.as_deref() else { return Ok(false) };
+        digest.asked(lease, self.proven.origin(), answer, shown)
+    }
+
+    /// The provider took what it was shown by Digest.
+    fn taken(&self) {
+        if let Some(lease) = self.lease.as_deref() {
+            DigestAuth::taken(lease, self.proven.origin());
+        }
+    }
+
     /// The provider did not take the token: have another issued, and say whether there is one.
     async fn renew_lease(&mut self) -> Result<bool, Refusal> {
         let (Some(old), Some(connection)) = (&self.lease, &self.allowed.connection) else { return Ok(false) };
@@ -470,12 +523,26 @@ impl Sending<'_> {
     }
 }
 
+fn with_added(
+    query: Option<Zeroizing<String>>,
+    added: Option<Zeroizing<String>>,
+) -> Option<Zeroizing<String>> {
+    let Some(added) = added else { return query };
+    Some(match query.filter(|query| !query.is_empty()) {
+        Some(query) => Zeroizing::new(format!("{}&{}", *query, *added)),
+        None => added,
+    })
+}
+
 fn outgoing_query(
     query: Option<&str>,
     provider: &Provider,
     added: Option<&str>,
 ) -> Option<Zeroizing<String>> {
-    let signed = |name: &str| provider.sign.as_ref().is_some_and(|signer| signer.owns_parameter(name));
+    let signed = |name: &str| {
+        provider.sign.as_ref().is_some_and(|signer| signer.owns_parameter(name))
+            || provider.hook.as_ref().is_some_and(|hook| hook.owns_parameter(name))
+    };
     let own = |name: &str| {
         let name = decode_name(name);
         signed(&name)
@@ -486,6 +553,7 @@ fn outgoing_query(
     };
     let needs_change = added.is_some()
         || provider.sign.is_some()
+        || provider.hook.is_some()
         || provider.attach.iter().any(|part| matches!(part, AttachPart::Query { .. }));
     if !needs_change {
         return query.map(|query| Zeroizing::new(query.to_owned()));

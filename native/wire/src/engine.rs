@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::dial::Dialler;
 use crate::dial::resolve;
 use crate::fetch::{self, FetchError, FetchOptions, Fetched, SecretFields};
+use crate::hooks::{Answered, Asked};
 use crate::identity;
 use crate::lease::Lease;
 use crate::listen;
@@ -230,6 +231,16 @@ impl Engine {
     /// Wait for tokens that a provider did not take: by connection, with their serial.
     pub fn refused_tokens(&self, patience: Duration) -> Vec<(Box<str>, u64)> {
         self.shared.leases.take_refused(patience)
+    }
+
+    /// Wait for a call that this hook is to sign.
+    pub fn take_hook_call(&self, hook: &str, patience: Duration) -> Option<Asked> {
+        self.shared.hooks.take(hook, patience)
+    }
+
+    /// Give what a hook made of a call; nobody may wait for it any more.
+    pub fn answer_hook_call(&self, id: u64, answered: Answered) {
+        self.shared.hooks.answer(id, answered);
     }
 
     pub fn events(&self, max: usize, timeout: Duration) -> io::Result<(u64, Vec<Vec<u8>>)> {

@@ -48,6 +48,7 @@ problems! {
     ProviderUnreachable = "provider_unreachable", 502, "destination_unavailable", "The provider could not be reached";
     CredentialUnavailable = "credential_unavailable", 503, "proxy_configuration_error", "The connection's credential is not available";
     NeedsReconsent = "needs_reconsent", 503, "proxy_configuration_error", "The connection's consent has ended";
+    HookFailed = "hook_failed", 500, "proxy_internal_error", "The hook that signs the call failed";
     ProviderTimeout = "provider_timeout", 504, "http_response_timeout", "The provider did not answer in time";
     ResponseRejected = "response_rejected", 502, "http_protocol_error", "The provider's answer was refused";
     RedirectRefused = "redirect_refused", 502, "http_protocol_error", "The provider redirects to a place that is not its own";

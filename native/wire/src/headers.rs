@@ -69,7 +69,10 @@ pub fn clean_request(headers: &mut HeaderMap, provider: &Provider) {
     let attached = |name: &HeaderName| {
         provider.attach.iter().any(|part| matches!(part, AttachPart::Header { name: own, .. } if own == name))
     };
-    let signed = |name: &HeaderName| provider.sign.as_ref().is_some_and(|signer| signer.owns(name));
+    let signed = |name: &HeaderName| {
+        provider.sign.as_ref().is_some_and(|signer| signer.owns(name))
+            || provider.hook.as_ref().is_some_and(|hook| hook.owns(name))
+    };
     let unfit: Vec<HeaderName> = headers
         .keys()
         .filter(|name| is_never_forwarded(name) || attached(name) || signed(name))

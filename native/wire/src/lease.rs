@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::dial::tls::{ClientIdentity, TlsInputError};
 use crate::echo::Needles;
 use crate::origin::Origin;
-use crate::sign::SigningKey;
+use crate::sign::{AskedBefore, SigningKey};
 
 /// A credential's stay in the engine. No `Debug`: it is the one place where secrets are in clear.
 pub struct Lease {
@@ -23,6 +23,7 @@ pub struct Lease {
     pub identity: Option<ClientIdentity>,
     needles: Option<Needles>,
     signing_key: OnceLock<Option<SigningKey>>,
+    asked_before: AskedBefore,
     until: u64,
 }
 
@@ -39,7 +40,17 @@ impl Lease {
             _ => None,
         };
         let needles = Needles::new(fields.iter().map(|(name, value)| (&**name, value.as_slice())));
-        Ok(Self { version, serial, origins, fields, identity, needles, signing_key: OnceLock::new(), until })
+        Ok(Self {
+            version,
+            serial,
+            origins,
+            fields,
+            identity,
+            needles,
+            signing_key: OnceLock::new(),
+            asked_before: AskedBefore::default(),
+            until,
+        })
     }
 
     pub fn field(&self, name: &str) -> Option<&[u8]> {
@@ -49,6 +60,11 @@ impl Lease {
     /// The key that calls are signed with, read from its field once.
     pub fn signing_key(&self, read: impl FnOnce() -> Option<SigningKey>) -> Option<&SigningKey> {
         self.signing_key.get_or_init(read).as_ref()
+    }
+
+    /// What the provider asked by Digest, for later calls; it goes with the lease.
+    pub fn asked_before(&self) -> &AskedBefore {
+        &self.asked_before
     }
 
     /// By what its fields are found in an answer.

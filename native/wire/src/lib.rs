@@ -12,6 +12,7 @@ pub mod decide;
 pub mod dial;
 pub mod echo;
 pub mod forward;
+pub mod hooks;
 pub mod listen;
 pub mod record;
 pub mod respond;

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::dial::tls::TlsPolicy;
 use crate::echo::EchoPolicy;
+use crate::hooks::HookSigner;
 use crate::identity::{Issuer, Proof};
 use crate::origin::Origin;
 use crate::route::table::OperationTable;
@@ -79,6 +80,7 @@ pub struct Provider {
     pub origins: Vec<Option<Origin>>,
     pub attach: Vec<AttachPart>,
     pub sign: Option<Signer>,
+    pub hook: Option<HookSigner>,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub operations: Vec<Operation>,
     pub table: OperationTable,
@@ -90,6 +92,8 @@ pub struct Provider {
     /// The credential's fields that no answer may hold, and what becomes of one that does.
     pub secret_fields: Arc<[Box<str>]>,
     pub echo: EchoPolicy,
+    /// The statuses by which the provider says that it does not take a token any more.
+    pub over: Box<[u16]>,
     /// A fingerprint of the address and TLS rules: a connection proven under others is not reused.
     pub rules: u64,
 }
@@ -362,9 +366,9 @@ mod header_name {
 mod raw {
     use super::{
         AccessToken, Arc, AttachPart, Bounds, ClientIndex, Connection, Consumer, ConsumerIndex, Deadlines,
-        Denial, Deserialize, EchoPolicy, Grant, Grants, HashMap, HeaderName, HeaderValue, Identity, IpNet,
-        Issuer, Method, Mode, Operation, OperationSet, OperationTable, Origin, Proof, Provider,
-        ProviderIndex, Signer, SnapshotError, TlsPolicy,
+        Denial, Deserialize, EchoPolicy, Grant, Grants, HashMap, HeaderName, HeaderValue, HookSigner,
+        Identity, IpNet, Issuer, Method, Mode, Operation, OperationSet, OperationTable, Origin, Proof,
+        Provider, ProviderIndex, Signer, SnapshotError, TlsPolicy,
     };
     use jsonwebtoken::Algorithm;
     use std::borrow::Cow;
@@ -440,6 +444,8 @@ mod raw {
         #[serde(default)]
         sign: Option<Signer>,
         #[serde(default)]
+        hook: Option<HookSigner>,
+        #[serde(default)]
         headers: Vec<(String, String)>,
         #[serde(default, borrow)]
         operations: Vec<(Cow<'a, str>, Cow<'a, str>, Cow<'a, str>, usize)>,
@@ -459,6 +465,12 @@ mod raw {
         secret_fields: Vec<Box<str>>,
         #[serde(default)]
         echo: EchoPolicy,
+        #[serde(default = "unauthorized")]
+        over: Box<[u16]>,
+    }
+
+    fn unauthorized() -> Box<[u16]> {
+        Box::new([401])
     }
 
     #[derive(Deserialize)]
@@ -743,6 +755,7 @@ mod raw {
                 origins,
                 attach: self.attach,
                 sign: self.sign,
+                hook: self.hook,
                 headers,
                 operations,
                 table,
@@ -753,6 +766,7 @@ mod raw {
                 encoded_slash: self.encoded_slash,
                 secret_fields: self.secret_fields.into(),
                 echo: self.echo,
+                over: self.over,
                 rules: rules.finish(),
             })
         }

@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 use crate::dial::Dialler;
 use crate::dial::pool::Pool;
 use crate::engine::Config;
+use crate::hooks::Hooks;
 use crate::identity::Keys;
 use crate::lease::Leases;
 use crate::listen::{self, Bound};
@@ -25,6 +26,7 @@ pub struct Shared {
     pub config: Config,
     pub snapshot: ArcSwapOption<Snapshot>,
     pub leases: Leases,
+    pub hooks: Hooks,
     pub issuer_keys: Keys,
     pub token_key: hmac::Key,
     pub ready: AtomicBool,
@@ -39,6 +41,7 @@ impl Shared {
             config,
             snapshot: ArcSwapOption::empty(),
             leases: Leases::default(),
+            hooks: Hooks::default(),
             issuer_keys: Keys::default(),
             token_key: hmac::Key::new(hmac::HMAC_SHA256, token_key),
             ready: AtomicBool::new(false),

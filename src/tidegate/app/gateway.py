@@ -43,6 +43,7 @@ from tidegate.consent import Pages
 from tidegate.credentials import (
     Caretaker,
     Consents,
+    HookSigners,
     IssuerKeys,
     Keeper,
     Leases,
@@ -117,6 +118,8 @@ class Gateway:
             drain.start()
             # Last of all: until the engine has stopped, calls may carry what it was leased.
             stack.callback(supply.caretaker.gone)
+            # Calls that are still under way are signed until the engine has stopped.
+            stack.callback(supply.hook_signers.stop)
             stack.callback(self._stop, engine, drain)
             pages = _consent_pages(settings, state, engine, supply)
             if pages is not None:
@@ -239,6 +242,7 @@ class Supply:
             gateway=holder,
         )
         self.issuer_keys = IssuerKeys(engine, lambda: self.declaration)
+        self.hook_signers = HookSigners(engine)
         self._watch = Watch(path)
         self._taken_up: int = -1
         self._unread = False
@@ -369,6 +373,7 @@ class Supply:
         if self._revision is None or revision.number != self._revision.number:
             self._log_revision(revision)
         self._revision = revision
+        self.hook_signers.follow(revision.declaration)
         self._tell_unbound()
         self._renew_leases()
 

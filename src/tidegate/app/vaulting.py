@@ -114,9 +114,21 @@ def restore(home: Home, backup: Path, identity: Path) -> Restored:
                 raise RootRefused("The backup's root key is not the one that seals its store.")
             written = _place_root(home, root, copy, store)
             copy.copy_into(store)
-            suspects = [one.id for one in store.connections.all() if REFRESH_TOKEN in one.fields]
+            suspects = _that_may_be_used_up(store)
             store.issued.suspect(suspects, datetime.now(UTC))
             return Restored(len(store.connections.all()), len(suspects), written)
+
+
+def _that_may_be_used_up(store: Store) -> list[str]:
+    """Name the connections whose next token is had for one that is good once."""
+    revision = store.revisions.current()
+    providers = () if revision is None else revision.declaration.providers
+    exchanging = {one.name for one in providers if one.login is not None and one.login.is_used_up}
+    return [
+        one.id
+        for one in store.connections.all()
+        if REFRESH_TOKEN in one.fields or one.provider in exchanging
+    ]
 
 
 def trust_grants(store: Store, client: str | None) -> list[Connection]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from tidegate.catalog.login_form import LoginAuth
 from tidegate.catalog.schema import (
     AuthName,
     BasicAuth,
     CookieAuth,
+    DigestAuth,
     HeaderAuth,
     HmacAuth,
+    HookAuth,
     HttpSignatureAuth,
     OAuth1Auth,
     OAuthAuth,
@@ -17,7 +20,15 @@ from tidegate.catalog.schema import (
 from tidegate.catalog.templates import read_template
 from tidegate.domain.attach import AttachBasic, AttachCookie, AttachHeader, AttachPart, AttachQuery
 from tidegate.domain.oauth import ACCESS_TOKEN, Assertion, TokenGrant
-from tidegate.domain.sign import HmacTemplate, HttpSignature, OAuth1, Signer, SigV4
+from tidegate.domain.sign import (
+    Digest,
+    HmacTemplate,
+    HookSigner,
+    HttpSignature,
+    OAuth1,
+    Signer,
+    SigV4,
+)
 
 _MS = 1_000
 _BY_NAME: dict[AuthName, tuple[AttachPart, ...]] = {
@@ -34,18 +45,28 @@ def attach_parts(  # noqa: PLR0911 - one for each form
     | QueryAuth
     | CookieAuth
     | OAuthAuth
+    | LoginAuth
     | SigV4Auth
     | HmacAuth
     | HttpSignatureAuth
-    | OAuth1Auth,
+    | OAuth1Auth
+    | DigestAuth
+    | HookAuth,
 ) -> tuple[AttachPart, ...]:
     """The parts of a call that one form fills; `none` and a signature fill nothing."""
-    if isinstance(form, SigV4Auth | HmacAuth | HttpSignatureAuth | OAuth1Auth):
+    if isinstance(
+        form, SigV4Auth | HmacAuth | HttpSignatureAuth | OAuth1Auth | DigestAuth | HookAuth
+    ):
         return ()
     if isinstance(form, HeaderAuth):
         return (AttachHeader(form.header, form.field, form.prefix),)
     if isinstance(form, OAuthAuth):
         return (AttachHeader(form.oauth2.header, ACCESS_TOKEN, form.oauth2.prefix),)
+    if isinstance(form, LoginAuth):
+        session = form.login
+        if session.cookie is not None:
+            return (AttachCookie(session.cookie, ACCESS_TOKEN),)
+        return (AttachHeader(session.header, ACCESS_TOKEN, session.prefix),)
     if isinstance(form, QueryAuth):
         return (AttachQuery(form.query, form.field),)
     if isinstance(form, CookieAuth):
@@ -95,7 +116,7 @@ def token_grant(form: object) -> TokenGrant | None:
     )
 
 
-def signer(form: object) -> Signer | None:
+def signer(form: object) -> Signer | None:  # noqa: PLR0911 - one for each form
     """How a form has calls signed; None where it does not."""
     if isinstance(form, SigV4Auth):
         aws = form.sigv4
@@ -105,6 +126,17 @@ def signer(form: object) -> Signer | None:
         return HttpSignature(tuple(rfc.components), rfc.algorithm, rfc.label)
     if isinstance(form, OAuth1Auth):
         return OAuth1(form.oauth1.signature, form.oauth1.realm)
+    if isinstance(form, DigestAuth):
+        return Digest(form.digest.md5)
+    if isinstance(form, HookAuth):
+        return HookSigner(
+            form.hook,
+            tuple(form.fields),
+            tuple(form.headers),
+            tuple(form.query),
+            form.body,
+            form.timeout,
+        )
     if not isinstance(form, HmacAuth):
         return None
     entry = form.hmac

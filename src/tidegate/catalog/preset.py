@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from typing import cast
 
 from tidegate.catalog.errors import ConfigErrors
 from tidegate.catalog.schema import ProviderEntry
@@ -17,16 +18,18 @@ from tidegate.catalog.yaml_source import read_yaml
 from tidegate.domain.declaration import Provider
 
 _FOLDER = files("tidegate.catalog") / "presets"
+_SOURCES = files("tidegate.catalog") / "preset_sources.yaml"
 _SUFFIX = ".yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A built-in provider, as it is when nothing is declared beside it."""
+    """A built-in provider, as it is when nothing is declared beside it. `source`: where its facts are from."""
 
     name: str
     title: str
     provider: Provider
+    source: str
 
 
 @lru_cache(maxsize=1)
@@ -47,10 +50,22 @@ def preset_entry(name: str) -> ProviderEntry:
 
 
 @lru_cache(maxsize=1)
+def preset_sources() -> Mapping[str, str]:
+    """Where the facts of each preset were read, by its name."""
+    source = read_yaml(_SOURCES.read_bytes(), _SOURCES.name)
+    if source.errors:
+        raise ConfigErrors(source.errors)
+    return cast("Mapping[str, str]", source.root)
+
+
+@lru_cache(maxsize=1)
 def presets() -> Mapping[str, Preset]:
     """All presets, by name."""
     from tidegate.catalog.provider import of_preset
 
     return {
-        name: Preset(name, preset_entry(name).title, of_preset(name)) for name in preset_names()
+        name: Preset(
+            name, preset_entry(name).title, of_preset(name), preset_sources().get(name, "")
+        )
+        for name in preset_names()
     }

@@ -18,6 +18,8 @@ from tidegate.catalog.certificates import WrongCertificatesError, read_certifica
 from tidegate.catalog.documents import Documents, documents_beside
 from tidegate.catalog.errors import ConfigError, ConfigErrors, did_you_mean, listed, shown
 from tidegate.catalog.fields import check_path, parse_call, variables_of
+from tidegate.catalog.login import login_of
+from tidegate.catalog.login_form import LoginAuth
 from tidegate.catalog.openapi import Api, read_operations
 from tidegate.catalog.origins import origin_problem
 from tidegate.catalog.patterns import shape
@@ -27,6 +29,7 @@ from tidegate.catalog.schema import ProviderEntry
 from tidegate.catalog.yaml_source import Path, Source
 from tidegate.domain.attach import AttachBasic, AttachHeader, fields_of
 from tidegate.domain.declaration import Bounds, Deadlines, Provider, TlsPolicy, Variable
+from tidegate.domain.login import Login
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
 from tidegate.domain.rotation import Rotation
@@ -90,6 +93,7 @@ class _Builder:
             encoded_slash=entry.encoded_slash,
             echo=entry.echo,
             token_grant=self._token_grant(entry),
+            login=self._login(entry, preset, origins),
             sign=self._signer(entry),
         )
         provider = replace(
@@ -221,12 +225,39 @@ class _Builder:
             self._wrong(("auth",), "`oauth2` stands alone: its access token is the credential")
         return grants[0] if grants else None
 
+    def _login(
+        self, entry: ProviderEntry, preset: ProviderEntry | None, origins: tuple[str, ...]
+    ) -> Login | None:
+        logins = [form.login for form in entry.auth if isinstance(form, LoginAuth)]
+        if not logins:
+            return None
+        if len(logins) > 1 or any(token_grant(form) is not None for form in entry.auth):
+            self._wrong(("auth",), "two forms issue tokens", "a call carries one token")
+        mine = "auth" in self.declared.model_fields_set
+        base = (self.declared if mine else preset or self.declared).base_path or ""
+        known = list(origins)
+        if not mine and preset is not None:
+            # A preset's further origins may be replaced by one for all.
+            own = [preset.origin] if preset.origin else preset.origins
+            known += [one for one in own if one not in known]
+        parts = [part for form in entry.auth for part in attach_parts(form)]
+        made = login_of(
+            logins[0],
+            base,
+            tuple(known),
+            fields_of(tuple(parts)),
+            lambda path, message, hint: self._wrong(("auth", "login", *path), message, hint),
+        )
+        return _within(made, len(origins))
+
     def _rotation(
         self, entry: ProviderEntry, preset: ProviderEntry | None, provider: Provider
     ) -> Rotation:
         grant = provider.token_grant
         signed = () if provider.sign is None else provider.sign.fields
         fields = (*fields_of(provider.attach), *signed) if grant is None else grant.fields
+        if provider.login is not None:
+            fields = provider.login.entered
         return rotation_of(entry, self.declared, preset, provider.origins, fields, self._wrong)
 
     def _tls(self, entry: ProviderEntry) -> TlsPolicy:
@@ -249,7 +280,10 @@ class _Builder:
         signers = [made for form in entry.auth if (made := signer(form)) is not None]
         if len(signers) > 1:
             self._wrong(("auth",), "two signatures are declared", "a call is signed once")
-        if signers and any(token_grant(form) is not None for form in entry.auth):
+        issuing = any(
+            token_grant(form) is not None or isinstance(form, LoginAuth) for form in entry.auth
+        )
+        if signers and issuing:
             self._wrong(("auth",), "a call with an issued token is not signed", "keep one of them")
         return signers[0] if signers else None
 
@@ -266,6 +300,16 @@ class _Builder:
         if provider.tls.client_certificate and set(asked) & {"tls_certificate", "tls_key"}:
             message = "`tls_certificate` and `tls_key` are the client certificate's fields"
             self._wrong(("auth",), message)
+
+
+def _within(login: Login, origins: int) -> Login:
+    """A login at the first origin, where the operator named fewer of them than the preset."""
+    requests = {
+        name: replace(one, hook=replace(one.hook, origin=0))
+        for name in ("request", "logout")
+        if (one := getattr(login, name)) is not None and one.hook.origin >= origins
+    }
+    return replace(login, **requests)
 
 
 def _over(entry: ProviderEntry, preset: ProviderEntry | None) -> ProviderEntry:

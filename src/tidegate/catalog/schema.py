@@ -42,6 +42,7 @@ from tidegate.catalog.fields import (
     check_fixed_headers,
     refuse,
 )
+from tidegate.catalog.login_form import LoginAuth
 from tidegate.catalog.rotation_form import RotationEntry
 from tidegate.catalog.templates import WrongTemplateError, read_template
 from tidegate.catalog.yaml_source import Path
@@ -441,17 +442,95 @@ class OAuth1Auth(Entry):
     """How."""
 
 
+class DigestEntry(Entry):
+    """HTTP Digest (RFC 7616), by SHA-256 or better."""
+
+    md5: bool = False
+    """Also where the provider offers nothing better than MD5. A weakening."""
+
+
+class DigestAuth(Entry):
+    """A user name and a password that is proven and never sent."""
+
+    digest: DigestEntry
+    """With what."""
+
+
+_NEVER_A_HOOKS = frozenset(
+    {
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "location",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "proxy-authorization",
+        "proxy-connection",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+def _check_hook(text: str) -> str:
+    part = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
+    if re.fullmatch(rf"{part}(\.{part}){{0,15}}:{part}", text):
+        return text
+    return refuse(
+        f"{shown(text)} names no function", "write `package.module:function`, as Python imports it"
+    )
+
+
+class HookAuth(Entry):
+    """Calls signed by a Python function of your own, for what no template can say. It runs code."""
+
+    hook: Annotated[str, AfterValidator(_check_hook)]
+    """The function, `package.module:function`, on the Python path of the gateway."""
+    fields: list[FieldName] = Field(min_length=1)
+    """The fields of the connection's credential that it sees, in clear."""
+    headers: list[HeaderName] = []
+    """The header fields that it may set."""
+    query: list[Annotated[str, Field(min_length=1)]] = []
+    """The query parameters that it may add."""
+    body: bool = False
+    """Show it the body too, which is then held up to 8 MiB."""
+    timeout: Duration = 1_000
+    """How long it may take; a later answer counts for nothing."""
+
+    @model_validator(mode="after")
+    def _adds(self) -> HookAuth:
+        if not self.headers and not self.query:
+            refuse("the hook may add nothing", "name what it sets, in `headers` or `query`")
+        for name in self.headers:
+            if name.lower() in _NEVER_A_HOOKS:
+                refuse(f"`{name}` frames or routes the call; no hook sets it", "leave it out")
+        return self
+
+
 AuthName = Literal["bearer", "basic", "none"]
 _AUTH_FORMS = {
+    # First: it may name a `query` too.
+    "hook": "HookAuth",
     "header": "HeaderAuth",
     "basic": "BasicAuth",
     "query": "QueryAuth",
     "cookie": "CookieAuth",
     "oauth2": "OAuthAuth",
+    "login": "LoginAuth",
     "sigv4": "SigV4Auth",
     "hmac": "HmacAuth",
     "http_signature": "HttpSignatureAuth",
     "oauth1": "OAuth1Auth",
+    "digest": "DigestAuth",
 }
 
 
@@ -470,16 +549,20 @@ AuthForm = Annotated[
     | Annotated[QueryAuth, Tag("QueryAuth")]
     | Annotated[CookieAuth, Tag("CookieAuth")]
     | Annotated[OAuthAuth, Tag("OAuthAuth")]
+    | Annotated[LoginAuth, Tag("LoginAuth")]
     | Annotated[SigV4Auth, Tag("SigV4Auth")]
     | Annotated[HmacAuth, Tag("HmacAuth")]
     | Annotated[HttpSignatureAuth, Tag("HttpSignatureAuth")]
-    | Annotated[OAuth1Auth, Tag("OAuth1Auth")],
+    | Annotated[OAuth1Auth, Tag("OAuth1Auth")]
+    | Annotated[DigestAuth, Tag("DigestAuth")]
+    | Annotated[HookAuth, Tag("HookAuth")],
     Discriminator(
         _auth_form,
         custom_error_type="auth_form",
         custom_error_message=(
             "auth is `bearer`, `basic`, `none`, or a mapping with `header`, `basic`, `query`, "
-            "`cookie`, `oauth2`, `sigv4`, `hmac`, `http_signature` or `oauth1`"
+            "`cookie`, `oauth2`, `login`, `sigv4`, `hmac`, `http_signature`, `oauth1`, `digest` or "
+            "`hook`"
         ),
     ),
 ]

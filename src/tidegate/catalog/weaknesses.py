@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tidegate.domain.declaration import Declaration, Grant, Provider
+from tidegate.domain.sign import Digest, HookSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,19 @@ def _of_provider(provider: Provider) -> Iterator[Weakness]:
         yield Weakness(
             f"{where}.origins",
             "calls and the credential travel without TLS; whoever is on the path can read them",
+        )
+    if isinstance(provider.sign, Digest) and provider.sign.md5:
+        yield Weakness(
+            f"{where}.auth",
+            "the password is proven by MD5 where the provider offers nothing better; what was "
+            "heard of one call helps to guess it",
+        )
+    if isinstance(provider.sign, HookSigner):
+        given = ", ".join(f"`{name}`" for name in provider.sign.given)
+        yield Weakness(
+            f"{where}.auth",
+            f"runs code: `{provider.sign.hook}` signs calls inside the gateway, and sees {given} of "
+            "the credential in clear",
         )
     if provider.encoded_slash:
         yield Weakness(

@@ -171,12 +171,13 @@ def connections(*, as_json: _Json = False) -> int:
 
 def _endpoint(one: Connection) -> str:
     """Where the connection's tokens are issued; empty where its credential is used as it is."""
-    return one.scheme.partition(" ")[2].partition(" ")[0]
+    kind, _, rest = one.scheme.partition(" ")
+    return rest.partition(" ")[0] if kind == "oauth2" else ""
 
 
 def _token(one: Connection, token: IssuedToken | None, now: datetime) -> tuple[str, str]:
     """Say how the connection's token fares, and in which colour."""
-    if not _endpoint(one):
+    if not one.issues_tokens:
         return "", QUIET
     if token is None or token.version != one.version:
         return "not asked for yet", WEAK

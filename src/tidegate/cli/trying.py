@@ -96,7 +96,7 @@ def _announce(running: Sandbox, what: str, ca_file: Path, credential_file: Path 
     say((running.contract.title, NAME), f" in a sandbox at {running.origin}, {known}")
     say(("Declare it so:", QUIET))
     source = [f"preset: {what}"] if built_in else [f"openapi: {Path(what).absolute()}"]
-    if not built_in or presets()[what].provider.token_grant:
+    if not built_in or presets()[what].provider.issues:
         source.append(_auth(running))
     say("  providers:")
     say(f"    {name}:")

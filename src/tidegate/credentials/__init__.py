@@ -12,6 +12,7 @@ from tidegate.credentials.caretaker import Caretaker
 from tidegate.credentials.connections import Connections
 from tidegate.credentials.consent import Asked, Consents, Shown
 from tidegate.credentials.errors import CredentialRefused
+from tidegate.credentials.hook_signers import HookSigners
 from tidegate.credentials.issuers import IssuerKeys
 from tidegate.credentials.keeper import Keeper
 from tidegate.credentials.leases import Leases, LeaseTaker, Renewal
@@ -31,6 +32,7 @@ __all__ = [
     "CredentialAge",
     "CredentialRefused",
     "Due",
+    "HookSigners",
     "IssuerKeys",
     "Keeper",
     "LeaseTaker",

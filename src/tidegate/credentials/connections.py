@@ -15,12 +15,15 @@ from tidegate.credentials.asking import Ask
 from tidegate.credentials.discovery import with_endpoints
 from tidegate.credentials.errors import CredentialRefused, require_known
 from tidegate.credentials.fields import require_fitting, scheme_of, wanted_fields
+from tidegate.credentials.login import log_out
 from tidegate.credentials.references import Read, fields_of, parse_reference, read_openbao
 from tidegate.credentials.revoke import Revoked, revoke
 from tidegate.domain.connection import REFERENCE, Connection
 from tidegate.domain.declaration import Declaration, Provider
-from tidegate.domain.oauth import TokenGrant, bound_grant
+from tidegate.domain.oauth import ACCESS_TOKEN, TokenGrant, bound_grant
 from tidegate.domain.secret import Secret
+from tidegate.engine import FetchError
+from tidegate.snapshot import is_bound
 from tidegate.store import Store
 from tidegate.vault import Vault, VaultError
 
@@ -179,7 +182,7 @@ class Connections:
 
     def _opened(self, connection: Connection) -> dict[str, Secret]:
         """Open all that is sealed for a connection, the newest of each; what does not open is none."""
-        if not connection.scheme.startswith("oauth2 "):
+        if not connection.issues_tokens:
             return {}
         try:
             fields = self._vault.open(connection)
@@ -195,6 +198,8 @@ class Connections:
     ) -> Revoked:
         providers = declaration.providers if declaration else ()
         declared = {one.name: one for one in providers}.get(connection.provider)
+        if declared is not None and declared.login is not None:
+            return self._log_out(connection, declared, fields)
         if declared is None or declared.token_grant is None:
             return Revoked.NOT_OFFERED
         grant = bound_grant(declared.token_grant, connection.scheme)
@@ -203,6 +208,22 @@ class Connections:
         if self._engine is None or not fields:
             return Revoked.FAILED
         return revoke(self._engine, declared, grant, fields)
+
+    def _log_out(
+        self, connection: Connection, provider: Provider, fields: Mapping[str, Secret]
+    ) -> Revoked:
+        login = provider.login
+        if login is None or login.logout is None or not is_bound(provider, connection):
+            return Revoked.NOT_OFFERED
+        if ACCESS_TOKEN not in fields:
+            return Revoked.NOT_OFFERED
+        if self._engine is None:
+            return Revoked.FAILED
+        try:
+            ended = log_out(self._engine, provider, connection, login, fields)
+        except FetchError:
+            return Revoked.FAILED
+        return Revoked.DONE if ended else Revoked.FAILED
 
 
 def _declared(declaration: Declaration, name: str) -> Provider:

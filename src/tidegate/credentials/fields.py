@@ -24,7 +24,7 @@ from tidegate.credentials.signing import keys_of, require_signing_key
 from tidegate.credentials.tokens import check_format
 from tidegate.domain.attach import AttachBasic, AttachCookie, AttachHeader, AttachPart, fields_of
 from tidegate.domain.declaration import Provider
-from tidegate.domain.oauth import PRIVATE_KEY, TokenGrant
+from tidegate.domain.oauth import ACCESS_TOKEN, PRIVATE_KEY, TokenGrant
 from tidegate.domain.secret import Secret
 
 CERTIFICATE_FIELD: Final = "tls_certificate"
@@ -44,6 +44,8 @@ _COOKIE_VALUE: Final = re.compile(rb"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*
 def wanted_fields(provider: Provider) -> tuple[str, ...]:
     """Name the fields that a connection to this provider holds."""
     tls = (CERTIFICATE_FIELD, KEY_FIELD) if provider.tls.client_certificate else ()
+    if provider.login is not None:
+        return (*provider.login.entered, *tls)
     grant = provider.token_grant
     signed = () if provider.sign is None else provider.sign.fields
     used = (*fields_of(provider.attach), *signed) if grant is None else grant.fields
@@ -52,8 +54,8 @@ def wanted_fields(provider: Provider) -> tuple[str, ...]:
 
 def scheme_of(provider: Provider) -> str:
     """Name how the credential is shown to the provider: `header`, `basic` or `query+mtls`."""
-    if provider.token_grant is not None:
-        return provider.token_grant.scheme
+    if provider.issues is not None:
+        return provider.issues.scheme
     parts = (*provider.attach, provider.sign)
     kinds = dict.fromkeys(part.kind for part in parts if part is not None)
     return "+".join([*kinds, *(["mtls"] if provider.tls.client_certificate else [])]) or "none"
@@ -110,6 +112,9 @@ def require_sound(provider: Provider, fields: Mapping[str, Secret]) -> None:
         if name == PRIVATE_KEY and provider.token_grant is not None:
             require_key(provider.token_grant.assertion.algorithm, fields[name])
             continue
+        if name == PRIVATE_KEY and provider.login is not None and provider.login.jwt is not None:
+            require_key(provider.login.jwt.algorithm, fields[name])
+            continue
         for wrong in _wrong_with(part, name, fields[name].reveal()):
             raise CredentialRefused(f"The field `{name}` {wrong}.")
 
@@ -119,8 +124,11 @@ def _places(provider: Provider) -> Iterator[tuple[str, AttachPart | None]]:
     if provider.token_grant is not None:
         yield from ((name, None) for name in provider.token_grant.fields)
         return
+    if provider.login is not None:
+        yield from ((name, None) for name in provider.login.fields)
     for part in provider.attach:
-        yield from ((name, part) for name in fields_of((part,)))
+        if provider.login is None or ACCESS_TOKEN not in fields_of((part,)):
+            yield from ((name, part) for name in fields_of((part,)))
     if provider.sign is not None:
         keys = keys_of(provider.sign)
         yield from ((name, None) for name in provider.sign.fields if name not in keys)

@@ -82,7 +82,8 @@ def fill(hook: Hook, values: Values, cursor: Query = ()) -> FilledHook:
     query = [(name, _filled(text, values)) for name, text in hook.query if name not in turned]
     query += cursor
     accepted = "application/xml" if hook.answer == "xml" else "application/json"
-    headers = [("Accept", accepted), *hook.headers]
+    headers = [("Accept", accepted)]
+    headers += [(name, _filled(text, values)) for name, text in hook.headers]
     body = b""
     if hook.body is not None:
         document = _fill_document(json.loads(hook.body), values)

@@ -45,7 +45,7 @@ class Keeper:
         self._refresher = refresher
         self._declaration = declaration
         self._refused_tokens = refused_tokens
-        self._known: dict[str, tuple[int, int]] = {}
+        self._known: dict[str, tuple[int, int, bool]] = {}
         self._told: dict[str, str | None] = {}
         self._changed = threading.Event()
         self._ending = threading.Event()
@@ -100,7 +100,8 @@ class Keeper:
             if self._ending.is_set():
                 break
         known = {
-            id_: (token.version, token.serial) for id_, token in self._store.issued.all().items()
+            id_: (token.version, token.serial, token.ended)
+            for id_, token in self._store.issued.all().items()
         }
         if known != self._known:
             self._known = known
@@ -110,7 +111,7 @@ class Keeper:
         providers = {provider.name: provider for provider in self._declaration().providers}
         for connection in self._store.connections.all():
             provider = providers.get(connection.provider)
-            if provider and provider.token_grant and is_bound(provider, connection):
+            if provider and provider.issues and is_bound(provider, connection):
                 yield connection, provider
 
     def _renew(self, due: tuple[Connection, Provider, int | None]) -> None:
@@ -134,7 +135,7 @@ class Keeper:
                 "needs_reconsent",
                 **named,
                 reason=renewed.trouble,
-                hint="no call goes out with it until `tidegate connect` has a new refresh token",
+                hint="no call goes out with it until `tidegate connect` has it entered or consented to anew",
             )
         else:
             _log.warning("token_not_renewed", **named, reason=renewed.trouble)

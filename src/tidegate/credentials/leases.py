@@ -99,7 +99,7 @@ class Leases:
         waiting, ended = set[str](), set[str]()
         for connection in connections:
             token = issued.get(connection.id)
-            if connection.scheme.startswith("oauth2 ") and not (
+            if connection.issues_tokens and not (
                 token is not None and is_usable(token, connection, now)
             ):
                 # It has a lease as soon as a token is issued. After a rotation the token that is
@@ -174,7 +174,8 @@ class Leases:
         if token is not None and token.sealed is not None and token.expires_at is not None:
             issued = self._vault.open_issued(connection, token.serial, token.sealed)
             # What the next token is asked for with never goes to the engine.
-            fields = {name: fields[name] for name in _FOR_TLS if name in fields}
+            kept = (*_FOR_TLS, *connection.beside)
+            fields = {name: fields[name] for name in kept if name in fields}
             fields[ACCESS_TOKEN] = issued[ACCESS_TOKEN]
             until = min(until, token.expires_at)
         serial, entered = _serial(token), connection.lease_version

@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from tidegate.credentials.asking import Ask, post
+from tidegate.credentials.login import REFUSED, log_in
 from tidegate.credentials.token_endpoint import (
     TokenAnswer,
     TokenRefusedError,
@@ -30,6 +31,7 @@ from tidegate.credentials.token_endpoint import (
 )
 from tidegate.domain.connection import Connection
 from tidegate.domain.declaration import Provider
+from tidegate.domain.login import Login
 from tidegate.domain.oauth import ACCESS_TOKEN, REFRESH_TOKEN, TokenGrant, bound_grant
 from tidegate.domain.secret import Secret
 from tidegate.engine import FetchError
@@ -51,6 +53,9 @@ _JITTER: Final = 0.1
 _BACKOFF_FIRST_S: Final = 2.0
 _BACKOFF_MAX_S: Final = 300.0
 _LOOK_EVERY_S: Final = 0.05
+_REFUSED_PAUSE: Final = timedelta(minutes=5)
+"""How long after a refused login it is tried once more; a second refusal ends it."""
+
 NO_REFRESH_TOKEN: Final = "no_refresh_token"  # noqa: S105 - a word
 """The provider gave an access token alone: it serves until it expires, and then a person is asked."""
 
@@ -135,11 +140,12 @@ class Refresher:
         """
         declared = provider.token_grant
         grant = None if declared is None else bound_grant(declared, connection.scheme)
-        if grant is None:
+        source = grant or provider.login
+        if source is None:
             raise ValueError(f"provider `{provider.name}` issues no tokens")
         # One of this process looks and asks at a time; the others find what it got.
         with self._turn(connection.id):
-            return self._renew(connection, provider, grant, refused, time.monotonic() + wait_s)
+            return self._renew(connection, provider, source, refused, time.monotonic() + wait_s)
 
     def _turn(self, connection: str) -> threading.Lock:
         with self._lock:
@@ -149,7 +155,7 @@ class Refresher:
         self,
         connection: Connection,
         provider: Provider,
-        grant: TokenGrant,
+        source: TokenGrant | Login,
         refused: int | None,
         ends: float,
     ) -> Renewed:
@@ -159,7 +165,7 @@ class Refresher:
             current = token if token is not None and token.version == connection.version else None
             if current is not None and not is_due(current, now, refused):
                 return Renewed(current, asked=False, trouble=current.trouble)
-            if grant.grant == REFRESH_TOKEN and self._store.issued.is_suspect(connection.id):
+            if _is_used_up(source) and self._store.issued.is_suspect(connection.id):
                 # It came from a backup: using what may be used up would end the live consent.
                 return Renewed(current, asked=False, trouble=STALE_SUSPECT)
             serial = 0 if token is None else token.serial
@@ -168,7 +174,7 @@ class Refresher:
                 connection, serial, holder=self._holder, now=now, until=until
             )
             if fence is not None:
-                return self._ask(connection, provider, grant, current, serial, fence)
+                return self._ask(connection, provider, source, current, serial, fence)
             if time.monotonic() > ends:
                 return Renewed(current, asked=False, trouble="another_is_asking")
             time.sleep(_LOOK_EVERY_S)
@@ -177,7 +183,7 @@ class Refresher:
         self,
         connection: Connection,
         provider: Provider,
-        grant: TokenGrant,
+        source: TokenGrant | Login,
         before: IssuedToken | None,
         serial: int,
         fence: int,
@@ -186,10 +192,11 @@ class Refresher:
         if before is not None and before.sealed is not None:
             fields |= self._vault.open_issued(connection, serial, before.sealed)
         try:
-            answer = self._answer(provider, grant, fields)
+            issued, lifetime_s = self._issued(connection, provider, source, fields)
         except TokenRefusedError as refused:
             told = refused
-            if not grant.refreshes and refused.trouble is Trouble.CONSENT_GONE:
+            refreshes = isinstance(source, TokenGrant) and source.refreshes
+            if not refreshes and refused.trouble is Trouble.CONSENT_GONE:
                 # Where nobody consented, the word speaks of what we sent: a key, a clock.
                 told = TokenRefusedError(Trouble.OUR_FAULT, refused.word)
             return self._give_up(connection, before, fence, told, answered=True)
@@ -201,11 +208,26 @@ class Refresher:
             connection,
             fence,
             serial + 1,
-            issued_fields(answer, fields),
+            issued,
             issued_at=now,
-            expires_at=now + timedelta(seconds=answer.lifetime_s),
+            expires_at=now + timedelta(seconds=lifetime_s),
         )
         return Renewed(self._store.issued.get(connection.id), asked=True)
+
+    def _issued(
+        self,
+        connection: Connection,
+        provider: Provider,
+        source: TokenGrant | Login,
+        fields: Mapping[str, Secret],
+    ) -> tuple[Mapping[str, Secret], int]:
+        """What is to be sealed, and for how many seconds its token is good."""
+        if isinstance(source, Login):
+            now = self._clock()
+            session = log_in(self._engine, provider, connection, source, fields, now)
+            return session.fields, session.lifetime_s
+        answer = self._answer(provider, source, fields)
+        return issued_fields(answer, fields), answer.lifetime_s
 
     def _answer(
         self, provider: Provider, grant: TokenGrant, fields: Mapping[str, Secret]
@@ -236,6 +258,15 @@ class Refresher:
             # There is nothing to ask with, and what there is serves on.
             ended = not is_usable(before, connection, now)
             retry_at = before.expires_at or retry_at
+        if refused.trouble is Trouble.REFUSED:
+            # What a password is refused for is not mended by trying: twice in a row, and that is it,
+            # once the session that there is has ended too.
+            again = before is not None and (before.trouble or "").startswith(REFUSED)
+            serves = before is not None and is_usable(before, connection, now)
+            ended = again and not serves
+            retry_at = now + _REFUSED_PAUSE
+            if before is not None and before.expires_at is not None and again and serves:
+                retry_at = before.expires_at
         self._store.issued.give_up(
             connection.id,
             fence,
@@ -259,6 +290,11 @@ def is_due(token: IssuedToken, now: datetime, refused: int | None = None) -> boo
     if token.ended or (token.retry_at is not None and token.retry_at > now):
         return False
     return token.sealed is None or token.serial == refused or due_at(token) <= now
+
+
+def _is_used_up(source: TokenGrant | Login) -> bool:
+    """Whether asking may use up what it is asked with."""
+    return source.is_used_up if isinstance(source, Login) else source.grant == REFRESH_TOKEN
 
 
 def issued_fields(answer: TokenAnswer, fields: Mapping[str, Secret]) -> dict[str, Secret]:

@@ -41,6 +41,8 @@ class Trouble(Enum):
     """The refresh token is not, or no longer, good: only a person can help."""
     OUR_FAULT = "our_fault"
     """The client or the request is not accepted; the consent may still be good."""
+    REFUSED = "refused"
+    """A login was refused: to try it on and on could lock the account."""
     AWAY = "away"
     """The endpoint does not do its work at present."""
 
@@ -200,9 +202,9 @@ def read_answer(
         raise TokenRefusedError(Trouble.OUR_FAULT, "unknown_token_type")
     refresh = found.get(REFRESH_TOKEN)
     return TokenAnswer(
-        access_token=_token(found["access_token"]),
+        access_token=usable_token(found["access_token"]),
         lifetime_s=_lifetime(found.get("expires_in"), grant.lifetime_s),
-        refresh_token=None if refresh in {None, ""} else _token(refresh),
+        refresh_token=None if refresh in {None, ""} else usable_token(refresh),
     )
 
 
@@ -240,7 +242,12 @@ def _word(value: object) -> str | None:
     return value if isinstance(value, str) and _WORD.fullmatch(value) else "unreadable"
 
 
-def _token(value: object) -> Secret:
+def usable_token(value: object) -> Secret:
+    """Take a token that can stand in a header field.
+
+    Raises:
+        TokenRefusedError: it cannot.
+    """
     usable = isinstance(value, str) and len(value) <= _TOKEN_BYTES_MAX and _VISIBLE.fullmatch(value)
     if not usable:
         raise TokenRefusedError(Trouble.OUR_FAULT, "unusable_token")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+from tidegate.domain.login import LOGIN
 
 DEFAULT_CONNECTION = "default"
 REFERENCE = "openbao:reference"
 """The one field of a credential that is kept at OpenBao: where. No declared field has such a name."""
+_ISSUING: Final = frozenset({"oauth2", LOGIN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,17 @@ class Connection:
         A rotation leaves it as it is, so that its lease replaces the one before between two calls.
         """
         return self.entered or self.version
+
+    @property
+    def issues_tokens(self) -> bool:
+        """Whether calls carry tokens that are issued for the credential, not the credential itself."""
+        return self.scheme.partition(" ")[0] in _ISSUING
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Name the fields that go to the engine beside an issued token."""
+        kind, _, names = self.scheme.partition(" ")
+        return tuple(names.split()) if kind == LOGIN else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Literal
 
 from tidegate.domain.attach import AttachPart
+from tidegate.domain.login import Login
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
 from tidegate.domain.rotation import BY_HAND, Rotation
@@ -139,10 +140,17 @@ class Provider:
     variable_rules: tuple[Variable, ...] = ()
     token_grant: TokenGrant | None = None
     """How access tokens are obtained, where `attach` wants one."""
+    login: Login | None = None
+    """How sessions are begun, where `attach` wants a session's token."""
     sign: Signer | None = None
     """How calls are signed, after all of `attach`."""
     rotation: Rotation = BY_HAND
     """How its credentials are replaced."""
+
+    @property
+    def issues(self) -> TokenGrant | Login | None:
+        """What its tokens come from; None where a credential is used as it is."""
+        return self.token_grant or self.login
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class OverlapClass(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """One request to the provider. `{placeholders}` stand in `path`, `query` and `body`.
+    """One request to the provider. `{placeholders}` stand in `path`, `query`, `headers` and `body`.
 
     `body` is JSON text, also where it is sent as a form. `origin` is the number of the origin, of
     the provider that the credential it is made with belongs to. `answer` is what comes back.

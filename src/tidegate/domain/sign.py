@@ -96,7 +96,41 @@ class OAuth1:
         return ("consumer_key", "consumer_secret", "token", "token_secret")
 
 
-Signer = SigV4 | HmacTemplate | HttpSignature | OAuth1
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """HTTP Digest (RFC 7616). `md5`: also where the provider offers nothing better."""
+
+    md5: bool = False
+    kind: Literal["digest"] = "digest"
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Name the credential's fields."""
+        return ("username", "password")
+
+
+@dataclass(frozen=True, slots=True)
+class HookSigner:
+    """A Python function that signs. It adds these `headers` and parameters, and nothing else.
+
+    `given` are the credential's fields that it sees in clear; `body`: it sees the body too.
+    """
+
+    hook: str
+    given: tuple[str, ...]
+    headers: tuple[str, ...] = ()
+    query: tuple[str, ...] = ()
+    body: bool = False
+    timeout_ms: int = 1_000
+    kind: Literal["hook"] = "hook"
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Name the credential's fields."""
+        return self.given
+
+
+Signer = SigV4 | HmacTemplate | HttpSignature | OAuth1 | Digest | HookSigner
 
 
 def signing_secrets(signer: Signer) -> tuple[str, ...]:

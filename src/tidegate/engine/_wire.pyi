@@ -60,6 +60,16 @@ class Engine:
         """Issuers whose keys did not do since this was asked last."""
     def refused_tokens(self, timeout_ms: int) -> list[tuple[str, int]]:
         """Wait for tokens that a provider did not take: `(connection, serial)`, each told once."""
+    def take_hook_call(
+        self, hook: str, timeout_ms: int
+    ) -> tuple[int, str, str, list[tuple[str, bytes]], bytes, list[tuple[str, bytes]]] | None:
+        """Wait for a call to be signed: `(number, method, url, headers, body, fields)`."""
+    def answer_hook_call(
+        self, call: int, headers: list[tuple[str, bytes]], query: list[tuple[str, str]]
+    ) -> None:
+        """Give what a hook adds to a call. Unknown numbers are ignored."""
+    def fail_hook_call(self, call: int, detail: str) -> None:
+        """Refuse a call because its hook failed."""
     def events(self, max_events: int, timeout_ms: int) -> tuple[int, list[bytes]]:
         """Wait for events; returns `(cursor, JSON lines)`, empty after the timeout."""
     def acknowledge(self, cursor: int) -> None:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from tidegate.domain.call import Gap
+from tidegate.domain.hook import Signed, SigningCall
 from tidegate.domain.secret import Secret
 from tidegate.engine import _wire
 from tidegate.engine.config import EngineConfig
@@ -124,6 +125,24 @@ class Engine:
     def refused_tokens(self, timeout_s: float) -> list[tuple[str, int]]:
         """Wait for issued tokens that a provider did not take: connection and serial, each once."""
         return self._native.refused_tokens(int(timeout_s * _MS))
+
+    def take_hook_call(self, hook: str, timeout_s: float) -> tuple[int, SigningCall] | None:
+        """Wait for a call that this hook is to sign; the number is for the answer."""
+        taken = self._native.take_hook_call(hook, int(timeout_s * _MS))
+        if taken is None:
+            return None
+        number, method, url, headers, body, fields = taken
+        secrets = {name: Secret(value) for name, value in fields}
+        return number, SigningCall(method, url, tuple(headers), body, secrets)
+
+    def answer_hook_call(self, call: int, signed: Signed) -> None:
+        """Give what the hook adds to a call; one that nobody waits for any more is no error."""
+        headers = [(name, value.encode()) for name, value in signed.headers.items()]
+        self._native.answer_hook_call(call, headers, list(signed.query.items()))
+
+    def fail_hook_call(self, call: int, detail: str) -> None:
+        """Refuse a call because its hook failed; `detail` is for the call's record."""
+        self._native.fail_hook_call(call, detail)
 
     def events(self, max_events: int, timeout_s: float) -> EventBatch:
         """Wait for what happened; the batch is empty when nothing did within the time.

@@ -62,7 +62,7 @@ def contract_of(what: str) -> Contract:
     if preset is not None:
         provider = preset.provider
         # A sandbox issues no tokens: it takes one that lasts, where the provider issues them.
-        attach = _BEARER if provider.token_grant else provider.attach
+        attach = _BEARER if provider.issues else provider.attach
         return contract_from_operations(preset.title, provider.operations, attach)
     path = Path(what)
     if not path.is_file():

@@ -39,9 +39,11 @@ def is_bound(provider: Provider, connection: Connection) -> bool:
 
 def _is_of_one_scheme(provider: Provider, connection: Connection) -> bool:
     """Whether the credential's secrets may go to the token endpoint that is declared, if any."""
+    if provider.login is not None:
+        return connection.scheme == provider.login.scheme
     grant = provider.token_grant
     if grant is None:
-        return not connection.scheme.startswith("oauth2 ")
+        return not connection.issues_tokens
     return bound_grant(grant, connection.scheme) is not None
 
 

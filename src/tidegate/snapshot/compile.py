@@ -26,7 +26,7 @@ from tidegate.domain.declaration import (
     Issuer,
     Provider,
 )
-from tidegate.domain.sign import HmacTemplate, Part, Signer, signing_secrets
+from tidegate.domain.sign import HmacTemplate, HookSigner, Part, Signer, signing_secrets
 from tidegate.snapshot.binding import is_bound
 
 FORMAT: Final = 1
@@ -173,13 +173,32 @@ def _provider(provider: Provider) -> _Json:
         "deadlines": asdict(provider.deadlines),
         "bounds": asdict(provider.bounds),
         "encoded_slash": provider.encoded_slash,
-        "sign": signer_document(provider.sign) if provider.sign else None,
+        "sign": _sign(provider.sign),
+        "hook": _hook(provider.sign),
         "secret_fields": (
             *secret_fields(provider.attach),
             *(signing_secrets(provider.sign) if provider.sign else ()),
         ),
         "echo": provider.echo,
+        "over": provider.login.over if provider.login else (401,),
     }
+
+
+def _hook(signer: Signer | None) -> _Json | None:
+    if not isinstance(signer, HookSigner):
+        return None
+    return {
+        "hook": signer.hook,
+        "fields": signer.given,
+        "headers": signer.headers,
+        "query": signer.query,
+        "body": signer.body,
+        "timeout_ms": signer.timeout_ms,
+    }
+
+
+def _sign(signer: Signer | None) -> _Json | None:
+    return None if signer is None or isinstance(signer, HookSigner) else signer_document(signer)
 
 
 def signer_document(signer: Signer) -> dict[str, Any]:

@@ -43,4 +43,5 @@ def test_a_preset_is_all_that_a_declaration_needs(tmp_path: Path, name: str):
     assert all(origin.startswith("https://") for origin in provider.origins)
     assert provider.operations
     assert provider.attach or provider.sign
+    assert PRESETS[name].source.startswith("https://")
     check_snapshot(compile_snapshot(declaration, 1, (), ()))

@@ -3,7 +3,9 @@
 //! Part of `attach`. A closed set of schemes, one file each; what differs between providers is data in the
 //! declaration. Where a scheme covers the body, the body is gathered first, within a bound.
 
+mod challenge;
 mod digest;
+mod digest_auth;
 mod hmac_template;
 mod http_signature;
 mod oauth1;
@@ -13,6 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+pub use challenge::challenges;
+pub use digest_auth::{AskedBefore, DigestAuth};
 pub use hmac_template::HmacTemplate;
 pub use http_signature::{HttpSignature, SigningKey};
 pub use oauth1::OAuth1;
@@ -32,6 +36,7 @@ pub enum Signer {
     Hmac(HmacTemplate),
     HttpSignature(HttpSignature),
     Oauth1(OAuth1),
+    Digest(DigestAuth),
 }
 
 /// What is signed: the request as it will be sent.
@@ -62,6 +67,8 @@ impl Signer {
             Self::Hmac(signer) => signer.covers_body(),
             Self::HttpSignature(signer) => signer.covers_body(),
             Self::Oauth1(_) => oauth1::is_form(headers),
+            // It may have to go out again, once the provider has asked.
+            Self::Digest(_) => true,
         }
     }
 
@@ -77,6 +84,7 @@ impl Signer {
             Self::Hmac(signer) => signer.sign(lease, request, headers),
             Self::HttpSignature(signer) => signer.sign(lease, request, headers).map(|()| None),
             Self::Oauth1(signer) => signer.sign(lease, request, headers).map(|()| None),
+            Self::Digest(signer) => signer.sign(lease, request, headers).map(|()| None),
         }
     }
 
@@ -88,7 +96,7 @@ impl Signer {
             Self::HttpSignature(_) => {
                 matches!(name.as_str(), "signature" | "signature-input" | "content-digest")
             }
-            Self::Oauth1(_) => *name == header::AUTHORIZATION,
+            Self::Oauth1(_) | Self::Digest(_) => *name == header::AUTHORIZATION,
         }
     }
 
