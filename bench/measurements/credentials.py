@@ -18,6 +18,7 @@ _WORDS: Final = {
     "attach_static_us": "a bearer token put on",
     "sign_sigv4_4kib_us": "AWS Signature Version 4 over 4 KiB",
     "sign_ed25519_4kib_us": "RFC 9421 with Ed25519 over 4 KiB",
+    "sign_dpop_us": "a DPoP proof (RFC 9449) with ES256",
 }
 
 

@@ -26,7 +26,7 @@ from support.consenting import (
 from support.keys import ec_key, rsa_key
 from support.oauth_server import oauth_server
 from support.person import Person
-from support.running import Running, wait_until
+from support.running import age, wait_until
 from support.serving import Seen, tls_server
 
 from tidegate.app import load_declaration
@@ -98,16 +98,6 @@ def test_a_consent_that_was_withdrawn_is_given_anew(tmp_path: Path, root: Issued
         wait_until(lambda: gateway.code() == "ok")
         second = gateway.connections()["default"]
         assert (second.id, second.version) == (first.id, 2)
-
-
-def age(started: Running, connection: str) -> None:
-    """Make a token an old one, as time would."""
-    with sqlite3.connect(started.file.parent / "data" / "tidegate.db", timeout=10) as database:
-        database.execute(
-            "UPDATE issued_tokens SET issued_at = issued_at - 31000000, "
-            "expires_at = expires_at - 31000000 WHERE connection = ?",
-            (connection,),
-        )
 
 
 def test_a_refresh_token_from_a_consent_is_refreshed(tmp_path: Path, root: Issued, api: Seen):

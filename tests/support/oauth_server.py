@@ -53,8 +53,13 @@ def oauth_server(
     *,
     lifetime_s: int = 600,
     clients: Sequence[Mapping[str, object]] = (),
+    nonces: bool = False,
+    client_root: Issued | None = None,
 ) -> Iterator[OAuthServer]:
-    """Run one, certified by `root`; `clients` are known to it beside its own."""
+    """Run one, certified by `root`; `clients` are known to it beside its own.
+
+    `nonces`: it wants one of its own in every proof. With `client_root` it asks for certificates.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     certificate = leaf(root, "127.0.0.1")
@@ -77,6 +82,8 @@ def oauth_server(
         "key": private_pem(certificate).decode(),
         "clients": [*known, *clients],
         "lifetime": lifetime_s,
+        "nonces": nonces,
+        "clientRoot": client_root and client_root.pem,
     }
     file = may_hold(folder / "config.json")
     file.write_text(json.dumps(config))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -102,6 +103,16 @@ def wait_until(holds) -> None:
         if time.monotonic() > ends:
             raise TimeoutError
         time.sleep(0.02)
+
+
+def age(started: Running, connection: str, seconds: int = 31) -> None:
+    """Make an issued token an old one, as time would: nobody waits for that."""
+    with sqlite3.connect(started.file.parent / "data" / "tidegate.db", timeout=10) as database:
+        database.execute(
+            "UPDATE issued_tokens SET issued_at = issued_at - :us, expires_at = expires_at - :us "
+            "WHERE connection = :connection",
+            {"us": seconds * 1_000_000, "connection": connection},
+        )
 
 
 def secret_of(sandbox: Sandbox) -> dict[str, str]:

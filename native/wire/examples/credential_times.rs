@@ -6,7 +6,8 @@ use std::hint::black_box;
 use std::io::Write as _;
 use std::time::Instant;
 
-use aws_lc_rs::rand;
+use aws_lc_rs::rand::{self, SystemRandom};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, HeaderName, Method};
@@ -32,10 +33,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         r#"{"kind": "http_signature", "label": "sig1", "algorithm": "ed25519",
             "components": ["@method", "@authority", "@path", "content-digest"]}"#,
     )?;
+    // With the provider's nonce in it, as most want.
+    let given = HeaderMap::from_iter([(
+        HeaderName::from_static("dpop-nonce"),
+        http::HeaderValue::from_static("eyJ7S_zG.eyJH0-Z.HX4w-7v"),
+    )]);
+    assert!(lease.nonces().learn(&origin, &given));
+    let dpop = signer(r#"{"kind": "dpop", "algorithm": "ES256"}"#)?;
     let said = serde_json::json!({
         "attach_static_us": static_us,
         "sign_sigv4_4kib_us": signed(&sigv4, &lease, &body),
         "sign_ed25519_4kib_us": signed(&rfc9421, &lease, &body),
+        "sign_dpop_us": signed(&dpop, &lease, &body),
         "echo_false_alarms": false_alarms(&lease),
     });
     writeln!(std::io::stdout(), "{said}")?;
@@ -50,12 +59,22 @@ fn lease(origin: &Origin) -> Result<Lease, Box<dyn std::error::Error>> {
         ("secret_access_key", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
         ("key_id", "key-1"),
         ("key", pem),
+        ("access_token", "ya29.A0ARrdaM-k9Vq7GzY2pL4yf8qZx"),
+        ("dpop_key", &dpop_key()?),
     ];
     let fields: HashMap<Box<str>, Zeroizing<Vec<u8>>> = fields
         .into_iter()
         .map(|(name, value)| (name.into(), Zeroizing::new(value.as_bytes().to_vec())))
         .collect();
     Ok(Lease::new(1, 0, vec![origin.clone()], fields, u64::MAX)?)
+}
+
+/// A P-256 key in PEM, as Tidegate makes them.
+fn dpop_key() -> Result<String, Box<dyn std::error::Error>> {
+    let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+        .map_err(|_| "no key")?;
+    let text = BASE64_STANDARD.encode(made);
+    Ok(format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"))
 }
 
 fn signer(json: &str) -> Result<Signer, serde_json::Error> {

@@ -37,7 +37,7 @@ use crate::origin::Origin;
 use crate::respond::{Route, respond};
 use crate::route::path::{decode_name, parameter_names};
 use crate::route::{address, route};
-use crate::sign::{self, DigestAuth, Signer, Unsigned};
+use crate::sign::{self, DigestAuth, Signer, Unsigned, dpop};
 use crate::snapshot::{AttachPart, Provider, Snapshot};
 use crate::worker::Worker;
 
@@ -187,24 +187,27 @@ async fn call(
     let mut sending =
         Sending { worker, snapshot: &snapshot, allowed: &allowed, lease, proven, progress, limits };
     let mut request = Request::from_parts(parts, body);
+    let mut tried = Tried::default();
     let answer = loop {
         let answer = sending.send(&method, request, spare.as_ref(), trace).await?;
-        if !provider.over.contains(&answer.status().as_u16()) || trace.event.replayed || !keep {
+        let remedy = sending.remedy(&answer);
+        if !keep || !tried.first_try_of(remedy) {
             break answer;
         }
         let Some((parts, body)) = spare.clone().zip(outgoing.again(&sending.progress)) else {
             break answer;
         };
-        let shown = parts.headers.get(AUTHORIZATION);
-        let go_again = match digest {
-            Some(digest) => sending.asked(digest, answer.headers(), shown)?,
-            None => sending.renew_lease().await?,
+        let go_again = match (remedy, digest) {
+            (Remedy::Nonce, _) => true,
+            (_, Some(digest)) => {
+                sending.asked(digest, answer.headers(), parts.headers.get(AUTHORIZATION))?
+            }
+            (_, None) => sending.renew_lease().await?,
         };
         if !go_again {
             break answer;
         }
         drop(answer);
-        trace.event.replayed = true;
         sending.dial_again(trace).await?;
         let mut parts = parts;
         outgoing.attach(&mut parts, sending.lease.as_deref(), &sending.proven).await?;
@@ -511,6 +514,20 @@ impl Sending<'_> {
         }
     }
 
+    /// What could turn a refusal of the provider's round.
+    fn remedy(&self, answer: &Response<Incoming>) -> Remedy {
+        let provider = self.allowed.routed.provider;
+        if let (Some(Signer::Dpop(_)), Some(lease)) = (&provider.sign, &self.lease) {
+            // Any answer may give the nonce for the next call.
+            let given = lease.nonces().learn(self.proven.origin(), answer.headers());
+            if answer.status() == StatusCode::UNAUTHORIZED && dpop::wants_nonce(answer.headers()) {
+                return if given { Remedy::Nonce } else { Remedy::None };
+            }
+        }
+        let over = provider.over.contains(&answer.status().as_u16());
+        if over { Remedy::Credential } else { Remedy::None }
+    }
+
     /// The provider did not take the token: have another issued, and say whether there is one.
     async fn renew_lease(&mut self) -> Result<bool, Refusal> {
         let (Some(old), Some(connection)) = (&self.lease, &self.allowed.connection) else { return Ok(false) };
@@ -532,6 +549,33 @@ fn with_added(
         Some(query) => Zeroizing::new(format!("{}&{}", *query, *added)),
         None => added,
     })
+}
+
+/// What a call that a provider refused may be sent again with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remedy {
+    None,
+    /// Another access token or session, or an answer to what the provider asked.
+    Credential,
+    /// The nonce that the provider wants in the proof.
+    Nonce,
+}
+
+/// What was tried already: each is once, so that no provider keeps a call going.
+#[derive(Default)]
+struct Tried {
+    credential: bool,
+    nonce: bool,
+}
+
+impl Tried {
+    fn first_try_of(&mut self, remedy: Remedy) -> bool {
+        match remedy {
+            Remedy::None => false,
+            Remedy::Credential => !std::mem::replace(&mut self.credential, true),
+            Remedy::Nonce => !std::mem::replace(&mut self.nonce, true),
+        }
+    }
 }
 
 fn outgoing_query(

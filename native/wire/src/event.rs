@@ -82,9 +82,6 @@ pub struct Event {
     pub address: Option<SocketAddr>,
     pub http: &'static str,
     pub retries: u32,
-    /// Whether it went out again with a new token.
-    #[serde(skip)]
-    pub replayed: bool,
     pub token: Option<Arc<str>>,
     pub connection: Option<Arc<str>>,
     pub query: Vec<Box<str>>,

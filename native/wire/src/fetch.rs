@@ -22,7 +22,7 @@ use crate::lease::Lease;
 use crate::origin::Origin;
 use crate::sign::{Signer, Unsigned};
 
-/// What a call is signed with: fields of a credential, wiped after it.
+/// Fields of a credential, wiped after the call: what it is signed with, and the client's certificate.
 pub type SecretFields = HashMap<Box<str>, Zeroizing<Vec<u8>>>;
 
 #[derive(Debug, Deserialize)]
@@ -129,12 +129,14 @@ async fn exchange(
     let declared =
         Declared { ca_pem: options.ca_pem.clone(), pins: options.pins.clone(), ..Declared::default() };
     let tls = TlsPolicy::try_from(declared).map_err(|error| malformed(&error.to_string()))?;
+    let lease = Lease::new(0, 0, vec![origin.clone()], secrets, u64::MAX)
+        .map_err(|error| malformed(&error.to_string()))?;
     let target = Target {
         origin: &origin,
         whose: &Whose::Once,
         allow_private: &options.allow_private,
         tls: &tls,
-        identity: None,
+        identity: lease.identity.as_ref(),
         timeout: Duration::from_millis(options.timeout_ms.min(10_000)),
     };
     let dialled =
@@ -152,8 +154,6 @@ async fn exchange(
     let mut query = url.query().map(str::to_owned);
     if let Some(signer) = &options.sign {
         // Last, over what is sent, and only here: the origin has been proven by now.
-        let lease = Lease::new(0, 0, vec![origin.clone()], secrets, u64::MAX)
-            .map_err(|error| malformed(&error.to_string()))?;
         let unsigned = Unsigned {
             method: &method,
             scheme: origin.scheme().as_str(),

@@ -110,6 +110,7 @@ fn is_providers_own(name: &HeaderName) -> bool {
             | "clear-site-data"
             | "strict-transport-security"
             | "public-key-pins"
+            | "dpop-nonce"
     ) || name.starts_with("tidegate-")
 }
 

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::dial::tls::{ClientIdentity, TlsInputError};
 use crate::echo::Needles;
 use crate::origin::Origin;
+use crate::sign::dpop::{Nonces, Prover};
 use crate::sign::{AskedBefore, SigningKey};
 
 /// A credential's stay in the engine. No `Debug`: it is the one place where secrets are in clear.
@@ -24,6 +25,8 @@ pub struct Lease {
     needles: Option<Needles>,
     signing_key: OnceLock<Option<SigningKey>>,
     asked_before: AskedBefore,
+    prover: OnceLock<Option<Prover>>,
+    nonces: Arc<Nonces>,
     until: u64,
 }
 
@@ -49,6 +52,8 @@ impl Lease {
             needles,
             signing_key: OnceLock::new(),
             asked_before: AskedBefore::default(),
+            prover: OnceLock::new(),
+            nonces: Arc::default(),
             until,
         })
     }
@@ -65,6 +70,16 @@ impl Lease {
     /// What the provider asked by Digest, for later calls; it goes with the lease.
     pub fn asked_before(&self) -> &AskedBefore {
         &self.asked_before
+    }
+
+    /// What its token's proofs are made with, read from its fields once.
+    pub fn prover(&self, read: impl FnOnce() -> Option<Prover>) -> Option<&Prover> {
+        self.prover.get_or_init(read).as_ref()
+    }
+
+    /// What providers want in those proofs.
+    pub fn nonces(&self) -> &Nonces {
+        &self.nonces
     }
 
     /// By what its fields are found in an answer.
@@ -105,9 +120,15 @@ struct Refused {
 }
 
 impl Leases {
-    pub fn put(&self, connection: &str, lease: Lease) {
+    pub fn put(&self, connection: &str, mut lease: Lease) {
         self.ended.write().unwrap_or_else(PoisonError::into_inner).remove(connection);
-        self.held.write().unwrap_or_else(PoisonError::into_inner).insert(connection.into(), Arc::new(lease));
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = held.get(connection) {
+            // They are the origin's, and outlive the token.
+            lease.nonces = Arc::clone(&before.nonces);
+        }
+        held.insert(connection.into(), Arc::new(lease));
+        drop(held);
         self.changed.notify_waiters();
     }
 

@@ -16,12 +16,14 @@ from tidegate.catalog.schema import (
     OAuthAuth,
     QueryAuth,
     SigV4Auth,
+    TokenGrantEntry,
 )
 from tidegate.catalog.templates import read_template
 from tidegate.domain.attach import AttachBasic, AttachCookie, AttachHeader, AttachPart, AttachQuery
 from tidegate.domain.oauth import ACCESS_TOKEN, Assertion, TokenGrant
 from tidegate.domain.sign import (
     Digest,
+    Dpop,
     HmacTemplate,
     HookSigner,
     HttpSignature,
@@ -61,7 +63,7 @@ def attach_parts(  # noqa: PLR0911 - one for each form
     if isinstance(form, HeaderAuth):
         return (AttachHeader(form.header, form.field, form.prefix),)
     if isinstance(form, OAuthAuth):
-        return (AttachHeader(form.oauth2.header, ACCESS_TOKEN, form.oauth2.prefix),)
+        return (AttachHeader(form.oauth2.header, ACCESS_TOKEN, _prefix(form.oauth2)),)
     if isinstance(form, LoginAuth):
         session = form.login
         if session.cookie is not None:
@@ -82,6 +84,12 @@ def attach_parts(  # noqa: PLR0911 - one for each form
             ),
         )
     return _BY_NAME[form]
+
+
+def _prefix(entry: TokenGrantEntry) -> str:
+    """RFC 9449 §7.1: a token that is bound to a key goes under a name of its own."""
+    bound = entry.dpop is not None and "prefix" not in entry.model_fields_set
+    return "DPoP " if bound else entry.prefix
 
 
 def token_grant(form: object) -> TokenGrant | None:
@@ -113,6 +121,7 @@ def token_grant(form: object) -> TokenGrant | None:
             key_id=assertion.key_id,
             claims=tuple(assertion.claims.items()),
         ),
+        dpop=entry.dpop,
     )
 
 
@@ -121,6 +130,8 @@ def signer(form: object) -> Signer | None:  # noqa: PLR0911 - one for each form
     if isinstance(form, SigV4Auth):
         aws = form.sigv4
         return SigV4(aws.service, aws.region, aws.payload, aws.session_token)
+    if isinstance(form, OAuthAuth):
+        return None if form.oauth2.dpop is None else Dpop(form.oauth2.dpop)
     if isinstance(form, HttpSignatureAuth):
         rfc = form.http_signature
         return HttpSignature(tuple(rfc.components), rfc.algorithm, rfc.label)

@@ -33,7 +33,7 @@ from tidegate.domain.login import Login
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
 from tidegate.domain.rotation import Rotation
-from tidegate.domain.sign import Signer
+from tidegate.domain.sign import Dpop, Signer
 
 
 def of_preset(name: str) -> Provider:
@@ -283,7 +283,7 @@ class _Builder:
         issuing = any(
             token_grant(form) is not None or isinstance(form, LoginAuth) for form in entry.auth
         )
-        if signers and issuing:
+        if issuing and any(not isinstance(made, Dpop) for made in signers):
             self._wrong(("auth",), "a call with an issued token is not signed", "keep one of them")
         return signers[0] if signers else None
 

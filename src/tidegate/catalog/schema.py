@@ -222,6 +222,7 @@ _SENT_BY_US = frozenset(
         "code_challenge_method",
         "code_verifier",
         "device_code",
+        "dpop_jkt",
         "grant_type",
         "nonce",
         "redirect_uri",
@@ -263,8 +264,13 @@ class TokenGrantEntry(Entry):
     """Where `tidegate disconnect` ends the consent."""
     iss: bool = False
     """The provider names its issuer when it sends a person back (RFC 9207): then it must."""
-    client_auth: Literal["basic", "post", "none", "private_key_jwt"] = "basic"
-    """How the client shows who it is: a secret by HTTP Basic or in the body, a signed JWT, or not."""
+    client_auth: Literal[
+        "basic", "post", "none", "private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"
+    ] = "basic"
+    """How the client shows who it is: a secret by HTTP Basic or in the body, a signed JWT, the
+    connection's client certificate (RFC 8705), or not."""
+    dpop: Literal["ES256", "EdDSA"] | None = None
+    """Bind tokens to a key that Tidegate makes for each connection, with proofs signed so (RFC 9449)."""
     assertion: AssertionEntry = AssertionEntry()
     """What signed JWTs say (`jwt_bearer`, `private_key_jwt`)."""
     scopes: list[str] = []
@@ -285,7 +291,7 @@ class TokenGrantEntry(Entry):
     header: HeaderName = "Authorization"
     """The header that carries the access token on a call."""
     prefix: Prefix = "Bearer "
-    """What stands before it, with its space."""
+    """What stands before it, with its space; `DPoP ` where absent and `dpop` is declared."""
 
     @model_validator(mode="after")
     def _no_second_grant(self) -> TokenGrantEntry:

@@ -107,7 +107,7 @@ def connect(
             fields = read_credential(connections.fields(declaration, provider), from_file)
             made = connections.connect(declaration, provider, client, name, fields, variables)
         else:
-            fields = read_credential(grant.entered, from_file)
+            fields = read_credential(connections.entered(declaration, provider), from_file)
             wanted = Wanted(provider, client, name, fields, variables)
             if link:
                 by_link(state, declaration, engine, wanted, expires)

@@ -123,10 +123,10 @@ def by_code(state: Services, declaration: Declaration, engine: Ask, wanted: Want
     asked = consents.ask(
         wanted.provider, wanted.client, wanted.name, wanted.fields, wanted.variables
     )
-    code = consents.ask_device(asked, wanted.fields)
+    code = consents.ask_device(asked)
     notice("open ", (code.whole_uri or code.verification_uri, NAME))
     notice("and give the code ", (code.user_code, NAME))
-    return consents.wait_for_device(asked, wanted.fields, code)
+    return consents.wait_for_device(asked, code)
 
 
 def _consents(state: Services, engine: Ask, declaration: Declaration, base: str) -> Consents:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from tidegate.credentials.token_endpoint import ANSWER_BYTES_MAX, TokenRequest
+from tidegate.credentials.dpop import nonce_of
+from tidegate.credentials.token_endpoint import ANSWER_BYTES_MAX, TokenRequest, answer_object
 from tidegate.domain.declaration import Provider
-from tidegate.engine import Fetched, FetchOptions
+from tidegate.engine import ClientIdentity, Fetched, FetchOptions
 
 ASK_MS: Final = 20_000
 
@@ -30,10 +31,31 @@ class Ask(Protocol):
 def post(engine: Ask, provider: Provider, url: str, request: TokenRequest) -> Fetched:
     """Send it; a redirect is an answer like any other, so that no secret follows one.
 
+    Where the endpoint wants a nonce in the proof of the request's key, it is sent once more, and no
+    more: whoever wants another each time gets none (RFC 9449 §8).
+
     Raises:
         FetchError: there is no answer.
     """
-    return engine.fetch("POST", url, request.headers, request.body.reveal(), _options(provider))
+    fetched = _post(engine, provider, url, request)
+    nonce = nonce_of(fetched.headers)
+    wanted = answer_object(fetched.body).get("error") == "use_dpop_nonce"
+    if request.prover is None or nonce is None or not wanted:
+        return fetched
+    return _post(engine, provider, url, request, nonce)
+
+
+def _post(
+    engine: Ask, provider: Provider, url: str, request: TokenRequest, nonce: str | None = None
+) -> Fetched:
+    proof = [] if request.prover is None else [request.prover.header(nonce)]
+    return engine.fetch(
+        "POST",
+        url,
+        [*request.headers, *proof],
+        request.body.reveal(),
+        _options(provider, request.identity),
+    )
 
 
 def get(engine: Ask, provider: Provider, url: str) -> Fetched:
@@ -45,10 +67,11 @@ def get(engine: Ask, provider: Provider, url: str) -> Fetched:
     return engine.fetch("GET", url, [("accept", "application/json")], b"", _options(provider))
 
 
-def _options(provider: Provider) -> FetchOptions:
+def _options(provider: Provider, identity: ClientIdentity | None = None) -> FetchOptions:
     return FetchOptions(
         timeout_ms=ASK_MS,
         max_bytes=ANSWER_BYTES_MAX,
         allow_private=provider.allow_private,
         ca_pem=provider.tls.ca_pem,
+        identity=identity,
     )

@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Final
 from urllib.parse import urlencode
 
+from tidegate.credentials.dpop import thumbprint
 from tidegate.credentials.errors import CredentialRefused
 from tidegate.credentials.token_endpoint import (
     TokenRefusedError,
@@ -22,7 +23,7 @@ from tidegate.credentials.token_endpoint import (
     answer_object,
     refusal_in,
 )
-from tidegate.domain.oauth import TokenGrant
+from tidegate.domain.oauth import DPOP_KEY, TokenGrant
 from tidegate.domain.secret import Secret
 
 CODE_BYTES_MAX: Final = 4_096
@@ -100,13 +101,13 @@ class Question:
 
 
 def parameters_of(
-    grant: TokenGrant, client_id: str, redirect_uri: str, question: Question
+    grant: TokenGrant, fields: Mapping[str, Secret], redirect_uri: str, question: Question
 ) -> dict[str, str]:
     """Say what is asked. The challenge is always S256: `plain` would show the verifier (RFC 7636)."""
     challenge = hashlib.sha256(question.verifier.reveal()).digest()
     asked = dict(grant.authorize_parameters) | {
         "response_type": "code",
-        "client_id": client_id,
+        "client_id": fields["client_id"].reveal().decode(),
         "redirect_uri": redirect_uri,
         "state": question.state.reveal().decode(),
         "code_challenge": base64.urlsafe_b64encode(challenge).rstrip(b"=").decode(),
@@ -114,6 +115,9 @@ def parameters_of(
     }
     if grant.scope:
         asked["scope"] = grant.scope
+    if grant.dpop:
+        # The code is bound to the key as well, so that nobody else turns it into tokens (RFC 9449 §10).
+        asked["dpop_jkt"] = thumbprint(fields[DPOP_KEY])
     if "openid" in grant.scope.split():
         asked["nonce"] = question.nonce.reveal().decode()
     return asked

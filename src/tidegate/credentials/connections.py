@@ -14,7 +14,13 @@ from tidegate.catalog.origins import fill_origins
 from tidegate.credentials.asking import Ask
 from tidegate.credentials.discovery import with_endpoints
 from tidegate.credentials.errors import CredentialRefused, require_known
-from tidegate.credentials.fields import require_fitting, scheme_of, wanted_fields
+from tidegate.credentials.fields import (
+    entered_fields,
+    made_fields,
+    require_fitting,
+    scheme_of,
+    wanted_fields,
+)
 from tidegate.credentials.login import log_out
 from tidegate.credentials.references import Read, fields_of, parse_reference, read_openbao
 from tidegate.credentials.revoke import Revoked, revoke
@@ -43,6 +49,14 @@ class Connections:
             CredentialRefused: the provider is not declared.
         """
         return wanted_fields(_declared(declaration, provider))
+
+    def entered(self, declaration: Declaration, provider: str) -> tuple[str, ...]:
+        """Name those of them that whoever connects enters, where the rest comes with a consent.
+
+        Raises:
+            CredentialRefused: the provider is not declared.
+        """
+        return entered_fields(_declared(declaration, provider))
 
     def grant(self, declaration: Declaration, provider: str) -> TokenGrant | None:
         """Say how the provider's tokens are obtained, if it issues any.
@@ -73,7 +87,8 @@ class Connections:
             declaration, provider, client, name, variables, now or datetime.now(UTC)
         )
         grant = declared.token_grant
-        if grant is not None and grant.asks_a_person and set(fields) == set(grant.entered):
+        entered = set(entered_fields(declared))
+        if grant is not None and grant.asks_a_person and set(fields) == entered:
             raise CredentialRefused(
                 f"Provider `{provider}` gives tokens for a person's consent; have it given by "
                 "`tidegate connect`, or enter a `refresh_token` too."
@@ -86,7 +101,9 @@ class Connections:
             complete = with_endpoints(self._engine, declared, grant)
             connection = replace(connection, scheme=complete.scheme)
         require_fitting(declared, fields)
-        self._vault.seal(connection, fields)
+        made = made_fields(declared)
+        connection = replace(connection, fields=(*connection.fields, *made))
+        self._vault.seal(connection, {**fields, **made})
         return connection
 
     def refer(  # noqa: PLR0917 - as `connect`

@@ -39,7 +39,7 @@ from tidegate.credentials.connections import Connections
 from tidegate.credentials.device import DeviceCode, ask_device, wait_for_device
 from tidegate.credentials.discovery import with_endpoints
 from tidegate.credentials.errors import CredentialRefused
-from tidegate.credentials.fields import require_entered
+from tidegate.credentials.fields import made_fields, require_entered
 from tidegate.credentials.refresh import issued_fields
 from tidegate.credentials.revoke import revoke
 from tidegate.credentials.token_endpoint import (
@@ -142,13 +142,15 @@ class Consents:
             self._declaration(), provider, client, name, variables, now
         )
         grant = _consent_grant(declared)
-        require_entered(declared, grant, fields)
+        require_entered(declared, fields)
         complete = with_endpoints(self._engine, declared, grant)
-        draft = replace(draft, scheme=complete.scheme, fields=complete.entered)
+        fields = {**fields, **made_fields(declared)}
+        draft = replace(draft, scheme=complete.scheme, fields=tuple(sorted(fields)))
         consent = Consent(f"ask_{secrets.token_hex(8)}", draft, now, now + min(expires, LINK_MAX))
         sealed = self._vault.seal_pending(draft, consent.id, fields)
         link = Secret(secrets.token_urlsafe(_LINK_BYTES))
-        self._store.consents.add(replace(consent, sealed=sealed), self._hmac("link", link))
+        consent = replace(consent, sealed=sealed)
+        self._store.consents.add(consent, self._hmac("link", link))
         return Asked(consent, link)
 
     def look(self, link: Secret) -> Shown:
@@ -201,8 +203,7 @@ class Consents:
         )
         if not began:
             raise ConsentRefused(Why.LINK_USED)
-        client_id = fields["client_id"].reveal().decode()
-        asked = parameters_of(grant, client_id, self.redirect_uri(declared.name), question)
+        asked = parameters_of(grant, fields, self.redirect_uri(declared.name), question)
         if grant.par_url:
             try:
                 asked = self._push(declared, grant, fields, asked)
@@ -238,24 +239,23 @@ class Consents:
         except ConsentRefused as refused:
             self._refuse(consent, refused)
 
-    def ask_device(self, asked: Asked, fields: Mapping[str, Secret]) -> DeviceCode:
+    def ask_device(self, asked: Asked) -> DeviceCode:
         """Have a code made that a person types on another device (RFC 8628).
 
         Raises:
             ConsentRefused: the provider makes none.
         """
         declared, grant = self._declared(asked.consent.draft)
-        return ask_device(self._engine, declared, grant, fields)
+        return ask_device(self._engine, declared, grant, self._open(asked.consent))
 
-    def wait_for_device(
-        self, asked: Asked, fields: Mapping[str, Secret], code: DeviceCode
-    ) -> Connection:
+    def wait_for_device(self, asked: Asked, code: DeviceCode) -> Connection:
         """Wait until it was typed there, and seal what it is worth.
 
         Raises:
             ConsentRefused: the person said no, or took too long.
         """
         declared, grant = self._declared(asked.consent.draft)
+        fields = self._open(asked.consent)
         try:
             answer, said = wait_for_device(self._engine, declared, grant, fields, code)
             nonce = Secret(b"")

@@ -14,7 +14,9 @@ from tidegate.catalog.errors import shown
 from tidegate.catalog.fields import check_token_url
 from tidegate.credentials.asking import Ask, get
 from tidegate.credentials.errors import CredentialRefused
+from tidegate.credentials.fields import wanted_fields
 from tidegate.credentials.token_endpoint import answer_object
+from tidegate.domain.attach import FOR_TLS
 from tidegate.domain.declaration import Provider
 from tidegate.domain.oauth import TokenGrant
 from tidegate.engine import FetchError
@@ -37,10 +39,14 @@ def with_endpoints(engine: Ask, provider: Provider, grant: TokenGrant) -> TokenG
     """
     if not grant.issuer or _is_complete(grant):
         return grant
-    return filled(grant, _metadata(engine, provider, grant.issuer))
+    shows_certificate = FOR_TLS[0] in wanted_fields(provider)
+    said = _metadata(engine, provider, grant.issuer)
+    return filled(grant, said, shows_certificate=shows_certificate)
 
 
-def filled(grant: TokenGrant, said: Mapping[str, object]) -> TokenGrant:
+def filled(
+    grant: TokenGrant, said: Mapping[str, object], *, shows_certificate: bool = False
+) -> TokenGrant:
     """Take the endpoints from a metadata document.
 
     Raises:
@@ -57,6 +63,14 @@ def filled(grant: TokenGrant, said: Mapping[str, object]) -> TokenGrant:
         raise CredentialRefused(
             "The metadata leaves out `S256` of PKCE (RFC 7636), and without it no consent is asked."
         )
+    proofs = said.get("dpop_signing_alg_values_supported")
+    if grant.dpop and proofs is not None and grant.dpop not in _list(proofs):
+        raise CredentialRefused(
+            f"The metadata leaves out `{grant.dpop}` for proofs (RFC 9449); declare another `dpop`."
+        )
+    # RFC 8705 §5: who shows a certificate may have endpoints of their own.
+    aliases = said.get("mtls_endpoint_aliases") if shows_certificate else None
+    said = {**said, **(cast("dict[str, object]", aliases) if isinstance(aliases, dict) else {})}
     found = {
         name: _endpoint(key, said[key])
         for name, key in _ENDPOINTS.items()

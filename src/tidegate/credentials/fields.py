@@ -18,17 +18,22 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tidegate.catalog.errors import listed
+from tidegate.credentials.dpop import new_key
 from tidegate.credentials.errors import CredentialRefused
 from tidegate.credentials.jwt import require_key
 from tidegate.credentials.signing import keys_of, require_signing_key
 from tidegate.credentials.tokens import check_format
-from tidegate.domain.attach import AttachBasic, AttachCookie, AttachHeader, AttachPart, fields_of
+from tidegate.domain.attach import (
+    FOR_TLS,
+    AttachBasic,
+    AttachCookie,
+    AttachHeader,
+    AttachPart,
+    fields_of,
+)
 from tidegate.domain.declaration import Provider
-from tidegate.domain.oauth import ACCESS_TOKEN, PRIVATE_KEY, TokenGrant
+from tidegate.domain.oauth import ACCESS_TOKEN, DPOP_KEY, PRIVATE_KEY
 from tidegate.domain.secret import Secret
-
-CERTIFICATE_FIELD: Final = "tls_certificate"
-KEY_FIELD: Final = "tls_key"
 
 FIELD_BYTES_MAX: Final = 8 * 1024
 """How long a field may be; servers refuse header fields that are much shorter."""
@@ -42,14 +47,33 @@ _COOKIE_VALUE: Final = re.compile(rb"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*
 
 
 def wanted_fields(provider: Provider) -> tuple[str, ...]:
-    """Name the fields that a connection to this provider holds."""
-    tls = (CERTIFICATE_FIELD, KEY_FIELD) if provider.tls.client_certificate else ()
+    """Name the fields that a connection to this provider holds, but for those that Tidegate makes."""
     if provider.login is not None:
-        return (*provider.login.entered, *tls)
+        return tuple(dict.fromkeys((*provider.login.entered, *_for_tls(provider))))
     grant = provider.token_grant
     signed = () if provider.sign is None else provider.sign.fields
     used = (*fields_of(provider.attach), *signed) if grant is None else grant.fields
-    return (*dict.fromkeys(used), *tls)
+    return tuple(dict.fromkeys((*used, *_for_tls(provider))))
+
+
+def entered_fields(provider: Provider) -> tuple[str, ...]:
+    """Name the fields that whoever connects enters; others come with a person's consent."""
+    grant = provider.token_grant
+    if grant is None:
+        return wanted_fields(provider)
+    return tuple(dict.fromkeys((*grant.entered, *_for_tls(provider))))
+
+
+def made_fields(provider: Provider) -> dict[str, Secret]:
+    """Make the fields that nobody enters."""
+    grant = provider.token_grant
+    if grant is None or grant.dpop is None:
+        return {}
+    return {DPOP_KEY: new_key(grant.dpop)}
+
+
+def _for_tls(provider: Provider) -> tuple[str, ...]:
+    return FOR_TLS if provider.tls.client_certificate else ()
 
 
 def scheme_of(provider: Provider) -> str:
@@ -83,19 +107,18 @@ def require_fitting(provider: Provider, fields: Mapping[str, Secret]) -> None:
     if provider.sign is not None:
         for name in keys_of(provider.sign):
             require_signing_key(provider.sign, name, fields[name])
-    if provider.tls.client_certificate:
-        _require_key_pair(fields[CERTIFICATE_FIELD].reveal(), fields[KEY_FIELD].reveal())
 
 
-def require_entered(provider: Provider, grant: TokenGrant, fields: Mapping[str, Secret]) -> None:
+def require_entered(provider: Provider, fields: Mapping[str, Secret]) -> None:
     """Refuse what is entered before a person is asked for consent, where it cannot be used.
 
     Raises:
         CredentialRefused: with the first thing that is wrong.
     """
-    if set(fields) != set(grant.entered):
+    wanted = entered_fields(provider)
+    if set(fields) != set(wanted):
         raise CredentialRefused(
-            f"Provider `{provider.name}` needs the fields {listed(grant.entered)}, and no others."
+            f"Provider `{provider.name}` needs the fields {listed(wanted)}, and no others."
         )
     require_sound(provider, fields)
 
@@ -117,12 +140,15 @@ def require_sound(provider: Provider, fields: Mapping[str, Secret]) -> None:
             continue
         for wrong in _wrong_with(part, name, fields[name].reveal()):
             raise CredentialRefused(f"The field `{name}` {wrong}.")
+    certificate, key = (fields.get(name) for name in FOR_TLS)
+    if certificate is not None and key is not None:
+        _require_key_pair(certificate.reveal(), key.reveal())
 
 
 def _places(provider: Provider) -> Iterator[tuple[str, AttachPart | None]]:
     """Each field with the part of a call that it fills; what a token is obtained with fills none."""
     if provider.token_grant is not None:
-        yield from ((name, None) for name in provider.token_grant.fields)
+        yield from ((name, None) for name in provider.token_grant.fields if name not in FOR_TLS)
         return
     if provider.login is not None:
         yield from ((name, None) for name in provider.login.fields)
@@ -185,21 +211,21 @@ def _require_key_pair(certificate_pem: bytes, key_pem: bytes) -> None:
         chain = x509.load_pem_x509_certificates(certificate_pem)
     except ValueError:
         raise CredentialRefused(
-            f"The field `{CERTIFICATE_FIELD}` is no certificate in PEM (`-----BEGIN CERTIFICATE`)."
+            f"The field `{FOR_TLS[0]}` is no certificate in PEM (`-----BEGIN CERTIFICATE`)."
         ) from None
     try:
         key = load_pem_private_key(key_pem, password=None)
     except TypeError:
         raise CredentialRefused(
-            f"The field `{KEY_FIELD}` is protected by a passphrase; the vault seals it, so take "
+            f"The field `{FOR_TLS[1]}` is protected by a passphrase; the vault seals it, so take "
             "that off first (`openssl pkey`)."
         ) from None
     except ValueError:
         raise CredentialRefused(
-            f"The field `{KEY_FIELD}` is no private key in PEM (`-----BEGIN PRIVATE KEY`)."
+            f"The field `{FOR_TLS[1]}` is no private key in PEM (`-----BEGIN PRIVATE KEY`)."
         ) from None
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if chain[0].public_key().public_bytes(*form) != key.public_key().public_bytes(*form):
         raise CredentialRefused(
-            f"The first certificate in `{CERTIFICATE_FIELD}` is not that of `{KEY_FIELD}`."
+            f"The first certificate in `{FOR_TLS[0]}` is not that of `{FOR_TLS[1]}`."
         )

@@ -9,13 +9,13 @@ import secrets
 from collections.abc import Mapping
 from typing import Final, cast
 
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tidegate.credentials.errors import CredentialRefused
-from tidegate.domain.oauth import PRIVATE_KEY, Algorithm, TokenGrant
+from tidegate.domain.oauth import PRIVATE_KEY, Algorithm, ProofAlgorithm, TokenGrant
 from tidegate.domain.secret import Secret
 
 ASSERTION_S: Final = 120
@@ -24,6 +24,7 @@ ASSERTION_S: Final = 120
 _RSA_BITS_MIN: Final = 2048
 _ES256_BYTES: Final = 32
 _PARTS: Final = 3
+_Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 def client_assertion(
@@ -45,11 +46,14 @@ def client_assertion(
 
 
 def sign(
-    algorithm: Algorithm, key: Secret, header: Mapping[str, object], claims: Mapping[str, object]
+    algorithm: Algorithm | ProofAlgorithm,
+    key: Secret,
+    header: Mapping[str, object],
+    claims: Mapping[str, object],
 ) -> str:
     """Sign claims as a compact JWS."""
-    content = ".".join(_encoded(json.dumps(part).encode()) for part in (header, claims))
-    return f"{content}.{_encoded(_signature(algorithm, _key(algorithm, key), content.encode()))}"
+    content = ".".join(encoded(json.dumps(part).encode()) for part in (header, claims))
+    return f"{content}.{encoded(_signature(algorithm, _key(algorithm, key), content.encode()))}"
 
 
 def require_key(algorithm: Algorithm, key: Secret) -> None:
@@ -73,7 +77,7 @@ def unverified_claims(token: str) -> dict[str, object] | None:
     return cast("dict[str, object]", found) if isinstance(found, dict) else None
 
 
-def _key(algorithm: Algorithm, pem: Secret) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+def _key(algorithm: Algorithm | ProofAlgorithm, pem: Secret) -> _Key:
     # The parser's own words are left out: they may quote what it read.
     try:
         key = load_pem_private_key(pem.reveal(), password=None)
@@ -86,6 +90,8 @@ def _key(algorithm: Algorithm, pem: Secret) -> rsa.RSAPrivateKey | ec.EllipticCu
         raise CredentialRefused(
             f"The field `{PRIVATE_KEY}` is no private key in PEM (`-----BEGIN PRIVATE KEY`)."
         ) from None
+    if algorithm == "EdDSA" and isinstance(key, ed25519.Ed25519PrivateKey):
+        return key
     if algorithm == "ES256":
         if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
             return key
@@ -100,9 +106,9 @@ def _key(algorithm: Algorithm, pem: Secret) -> rsa.RSAPrivateKey | ec.EllipticCu
     )
 
 
-def _signature(
-    algorithm: Algorithm, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, content: bytes
-) -> bytes:
+def _signature(algorithm: Algorithm | ProofAlgorithm, key: _Key, content: bytes) -> bytes:
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(content)
     if isinstance(key, ec.EllipticCurvePrivateKey):
         # RFC 7518 §3.4: both numbers, each as long as the field.
         numbers = decode_dss_signature(key.sign(content, ec.ECDSA(SHA256())))
@@ -113,5 +119,6 @@ def _signature(
     return key.sign(content, padding.PKCS1v15(), SHA256())
 
 
-def _encoded(value: bytes) -> str:
+def encoded(value: bytes) -> str:
+    """Write bytes as JWTs do (RFC 7515 §2: base64url without padding)."""
     return base64.urlsafe_b64encode(value).rstrip(b"=").decode()

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from tidegate.credentials.fields import CERTIFICATE_FIELD, KEY_FIELD
 from tidegate.credentials.references import Held
 from tidegate.credentials.refresh import is_usable
+from tidegate.domain.attach import FOR_TLS
 from tidegate.domain.connection import Connection
-from tidegate.domain.oauth import ACCESS_TOKEN
+from tidegate.domain.oauth import ACCESS_TOKEN, DPOP_KEY
 from tidegate.domain.secret import Secret
 from tidegate.engine.errors import EngineError
 from tidegate.store import IssuedToken, Store
 from tidegate.vault import Vault, VaultOutdated, VaultRefused
 
-_FOR_TLS: Final = (CERTIFICATE_FIELD, KEY_FIELD)
+_FOR_CALLS: Final = (*FOR_TLS, DPOP_KEY)
+"""What of a credential goes out with the tokens that it obtains."""
 
 LEASE: Final = timedelta(hours=1)
 """How long the engine may use a secret without hearing of it again."""
@@ -174,7 +175,7 @@ class Leases:
         if token is not None and token.sealed is not None and token.expires_at is not None:
             issued = self._vault.open_issued(connection, token.serial, token.sealed)
             # What the next token is asked for with never goes to the engine.
-            kept = (*_FOR_TLS, *connection.beside)
+            kept = (*_FOR_CALLS, *connection.beside)
             fields = {name: fields[name] for name in kept if name in fields}
             fields[ACCESS_TOKEN] = issued[ACCESS_TOKEN]
             until = min(until, token.expires_at)

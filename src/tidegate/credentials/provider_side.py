@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from tidegate.credentials.asking import ASK_MS, Ask
+from tidegate.credentials.asking import ASK_MS, Ask, post
 from tidegate.credentials.attaching import attached
 from tidegate.credentials.hooks import (
     Key,
@@ -31,6 +31,7 @@ from tidegate.credentials.refresh import was_not_sent
 from tidegate.credentials.token_endpoint import TokenRefusedError, read_answer, token_request
 from tidegate.domain.connection import Connection
 from tidegate.domain.declaration import Provider
+from tidegate.domain.oauth import bound_grant
 from tidegate.domain.rotation import Hook, Rotation
 from tidegate.domain.secret import Secret
 from tidegate.engine import Fetched, FetchError, FetchOptions, Signing
@@ -159,14 +160,15 @@ class ProviderSide:
         Raises:
             RefusedError: it does not, or not yet.
         """
-        grant = holder.provider.token_grant
+        declared = holder.provider.token_grant
+        grant = None if declared is None else bound_grant(declared, holder.connection.scheme)
         if grant is not None:
             request = token_request(grant, holder.fields)
-            answer = self._fetch(
-                "POST", grant.token_url, list(request.headers), request.body.reveal(), holder
-            )
             try:
+                answer = post(self._engine, holder.provider, grant.token_url, request)
                 read_answer(grant, answer.status, answer.headers, answer.body)
+            except FetchError as error:
+                raise _unreached(error) from None
             except TokenRefusedError as refused:
                 raise RefusedError(refused.word, unknown=False) from None
         elif self._rotation.test is not None:
@@ -251,4 +253,8 @@ class ProviderSide:
         try:
             return self._engine.fetch(method, url, headers, body, options)
         except FetchError as error:
-            raise RefusedError(error.problem.code, unknown=not was_not_sent(error)) from None
+            raise _unreached(error) from None
+
+
+def _unreached(error: FetchError) -> RefusedError:
+    return RefusedError(error.problem.code, unknown=not was_not_sent(error))

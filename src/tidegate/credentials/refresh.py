@@ -232,7 +232,7 @@ class Refresher:
     def _answer(
         self, provider: Provider, grant: TokenGrant, fields: Mapping[str, Secret]
     ) -> TokenAnswer:
-        if not set(grant.entered) <= fields.keys():
+        if not {*grant.entered, *grant.made} <= fields.keys():
             raise TokenRefusedError(Trouble.OUR_FAULT, "credential_incomplete")
         if grant.refreshes and REFRESH_TOKEN not in fields:
             raise TokenRefusedError(Trouble.CONSENT_GONE, NO_REFRESH_TOKEN)

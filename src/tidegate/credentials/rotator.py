@@ -30,7 +30,7 @@ from tidegate.credentials.provider_side import Holder, ProviderSide, RefusedErro
 from tidegate.credentials.refresh import Ask, is_usable
 from tidegate.domain.connection import Connection
 from tidegate.domain.declaration import Declaration, Provider
-from tidegate.domain.oauth import ACCESS_TOKEN
+from tidegate.domain.oauth import ACCESS_TOKEN, DPOP_KEY
 from tidegate.domain.rotation import OverlapClass, ParameterValue, Rotation, RotationState
 from tidegate.domain.secret import Secret
 from tidegate.snapshot import is_bound
@@ -158,6 +158,9 @@ class Rotator:
         old = self._vault.open(connection)
         if all(old[name].matches(fields[name]) for name in fields):
             raise CredentialRefused("That is the credential that is in use already.")
+        grant = provider.token_grant
+        made = {} if grant is None else {name: old[name] for name in grant.made}
+        fields = {**fields, **made}
         values = {"state": State.CREATED, "state_at": self._clock(), "task": None, **_CALM}
         self._keep_new(row, fence, connection, fields, values)
 
@@ -564,7 +567,10 @@ class Rotator:
                 raise RefusedError(f"`{name}` has no access token now", unknown=False)
             if token.sealed is not None:
                 issued = self._vault.open_issued(connection, token.serial, token.sealed)
-                fields = {ACCESS_TOKEN: issued[ACCESS_TOKEN]}
+                kept = (DPOP_KEY,) if DPOP_KEY in fields else ()
+                fields = {name: fields[name] for name in kept} | {
+                    ACCESS_TOKEN: issued[ACCESS_TOKEN]
+                }
         return Holder(connection, provider, fields)
 
     def _require_admin(

@@ -17,9 +17,12 @@ from enum import Enum
 from typing import Final
 from urllib.parse import quote_plus, urlencode
 
+from tidegate.credentials.dpop import Prover
 from tidegate.credentials.jwt import client_assertion
-from tidegate.domain.oauth import REFRESH_TOKEN, SUBJECT_TOKEN, TokenGrant
+from tidegate.domain.attach import FOR_TLS
+from tidegate.domain.oauth import DPOP_KEY, REFRESH_TOKEN, SUBJECT_TOKEN, TokenGrant
 from tidegate.domain.secret import Secret
+from tidegate.engine import ClientIdentity
 
 ANSWER_BYTES_MAX: Final = 64 * 1024
 LIFETIME_MAX_S: Final = 366 * 24 * 3_600
@@ -29,6 +32,7 @@ _TOKEN_BYTES_MAX: Final = 16 * 1024
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")  # RFC 6749 §A.12: VSCHAR, and no space
 _WORD: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]{0,63}")
 _KINDS: Final = frozenset({"bearer", "bot", "user", "oauth"})
+_BOUND: Final = frozenset({"dpop"})
 _OK: Final = 200
 _TOO_MANY: Final = 429
 _SERVER_ERROR: Final = 500
@@ -59,10 +63,15 @@ class TokenRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """A POST to an endpoint of the provider's. Headers and body hold secrets."""
+    """A POST to an endpoint of the provider's. Headers and body hold secrets.
+
+    `prover` makes its proofs, where tokens are bound to a key; `identity` is the client's certificate.
+    """
 
     headers: tuple[tuple[str, str], ...]
     body: Secret
+    prover: Prover | None = None
+    identity: ClientIdentity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,7 @@ def token_request(
     # A consent may have been given for less than was asked: then §6 wants no more asked for.
     if grant.scope and not grant.asks_a_person:
         form["scope"] = grant.scope
-    return client_request(grant, grant.token_url, form, fields, now)
+    return _proved(grant, client_request(grant, grant.token_url, form, fields, now), fields, now)
 
 
 def code_request(
@@ -134,7 +143,7 @@ def code_request(
         "code_verifier": _text(verifier),
         "redirect_uri": redirect_uri,
     }
-    return client_request(grant, grant.token_url, form, fields)
+    return _proved(grant, client_request(grant, grant.token_url, form, fields), fields)
 
 
 def device_request(
@@ -143,7 +152,7 @@ def device_request(
     """Make the request that asks whether a person has consented by now (RFC 8628 §3.4)."""
     form = dict(grant.parameters)
     form |= {"grant_type": _DEVICE_CODE, "device_code": _text(device_code)}
-    return client_request(grant, grant.token_url, form, fields)
+    return _proved(grant, client_request(grant, grant.token_url, form, fields), fields)
 
 
 def client_request(
@@ -181,7 +190,24 @@ def client_request(
             fields,
             at,
         )
-    return TokenRequest(tuple(headers), Secret(urlencode(filled)))
+    certificate, key = (fields.get(name) for name in FOR_TLS)
+    identity = ClientIdentity(certificate, key) if certificate and key else None
+    return TokenRequest(tuple(headers), Secret(urlencode(filled)), identity=identity)
+
+
+def _proved(
+    grant: TokenGrant,
+    request: TokenRequest,
+    fields: Mapping[str, Secret],
+    now: float | None = None,
+) -> TokenRequest:
+    """Have a request to the token endpoint prove the key that the token will be bound to."""
+    if grant.dpop is None:
+        return request
+    at = int(time.time() if now is None else now)
+    return replace(
+        request, prover=Prover(grant.dpop, fields[DPOP_KEY], "POST", grant.token_url, at)
+    )
 
 
 def read_answer(
@@ -198,7 +224,8 @@ def read_answer(
     if status != _OK or word is not None or "access_token" not in found:
         raise refusal(status, word, headers)
     kind = found.get("token_type", "bearer")
-    if not isinstance(kind, str) or kind.lower() not in _KINDS:
+    if not isinstance(kind, str) or kind.lower() not in (_BOUND if grant.dpop else _KINDS):
+        # RFC 9449 §5: another kind than was asked for is bound to no key, or to one that is not shown.
         raise TokenRefusedError(Trouble.OUR_FAULT, "unknown_token_type")
     refresh = found.get(REFRESH_TOKEN)
     return TokenAnswer(

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+FOR_TLS: Final = ("tls_certificate", "tls_key")
+"""The fields of a credential that are a client certificate and its key, in PEM."""
+
 PUBLIC_FIELDS: Final = frozenset(
     {"access_key_id", "account_sid", "client_id", "email", "key_id", "username"}
 )

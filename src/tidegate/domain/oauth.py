@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from tidegate.domain.attach import FOR_TLS
+
 ACCESS_TOKEN: Final = "access_token"  # noqa: S105 - a field's name
 REFRESH_TOKEN: Final = "refresh_token"  # noqa: S105 - a field's name
 ACCOUNT: Final = "account"
 """The field that tells whose account a consent was given for."""
 PRIVATE_KEY: Final = "private_key"
+DPOP_KEY: Final = "dpop_key"
+"""The field of the key that tokens are bound to (RFC 9449); Tidegate makes it."""
 SUBJECT_TOKEN: Final = "subject_token"  # noqa: S105 - a field's name
 
 GrantName = Literal[
@@ -20,8 +24,11 @@ GrantName = Literal[
     "jwt_bearer",
     "token_exchange",
 ]
-ClientAuth = Literal["basic", "post", "none", "private_key_jwt"]
+ClientAuth = Literal[
+    "basic", "post", "none", "private_key_jwt", "tls_client_auth", "self_signed_tls_client_auth"
+]
 Algorithm = Literal["RS256", "PS256", "ES256"]
+ProofAlgorithm = Literal["ES256", "EdDSA"]
 _OAUTH: Final = "oauth2"
 _IN_SCHEME: Final = ("issuer", "authorize_url", "par_url", "device_url", "revocation_url")
 
@@ -54,6 +61,7 @@ class TokenGrant:
 
     With `issuer`, endpoints that are not declared are found in its metadata (RFC 8414) when somebody
     connects, and kept in the connection's scheme. `iss`: it names itself in its answers (RFC 9207).
+    `dpop`: tokens are bound to a key of the credential's, and how proofs of it are signed (RFC 9449).
     """
 
     grant: GrantName
@@ -72,6 +80,7 @@ class TokenGrant:
     authorize_parameters: tuple[tuple[str, str], ...] = ()
     account: str = ""
     assertion: Assertion = Assertion()
+    dpop: ProofAlgorithm | None = None
 
     @property
     def scheme(self) -> str:
@@ -80,7 +89,8 @@ class TokenGrant:
         What comes after the token endpoint is `name=value`; a connection may know fewer of them.
         """
         named = (f"{name}={getattr(self, name)}" for name in _IN_SCHEME if getattr(self, name))
-        return " ".join([_OAUTH, self.token_url, *named, *(["iss=1"] if self.iss else [])])
+        marks = [*(["iss=1"] if self.iss else []), *([f"dpop={self.dpop}"] if self.dpop else [])]
+        return " ".join([_OAUTH, self.token_url, *named, *marks])
 
     @property
     def asks_a_person(self) -> bool:
@@ -103,6 +113,11 @@ class TokenGrant:
         return (*self._fields, *([REFRESH_TOKEN] if self.refreshes else []))
 
     @property
+    def made(self) -> tuple[str, ...]:
+        """Name the fields that Tidegate makes when somebody connects."""
+        return (DPOP_KEY,) if self.dpop else ()
+
+    @property
     def _fields(self) -> tuple[str, ...]:
         names = ["client_id"]
         if self.client_auth in {"basic", "post"} and self.grant != "jwt_bearer":
@@ -113,6 +128,8 @@ class TokenGrant:
             names.append("subject")
         if self.grant == "token_exchange":
             names.append(SUBJECT_TOKEN)
+        if self.client_auth in {"tls_client_auth", "self_signed_tls_client_auth"}:
+            names += FOR_TLS
         return tuple(names)
 
 
@@ -127,6 +144,9 @@ def bound_grant(grant: TokenGrant, scheme: str) -> TokenGrant | None:
     if kind != _OAUTH or (grant.token_url or token_url) != token_url:
         return None
     if not grant.token_url and grant.issuer != known.get("issuer"):
+        return None
+    # A token of the one kind cannot be had, or shown, in the way of the other.
+    if known.get("dpop") != grant.dpop:
         return None
     # What is declared since then gets no secret before somebody enters it anew.
     found = {name: known.get(name, "") for name in _IN_SCHEME}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tidegate.domain.attach import PUBLIC_FIELDS
+from tidegate.domain.oauth import DPOP_KEY, ProofAlgorithm
 
 Part = str | tuple[str, str]
 """A piece of a text: what it is, or with what (`("field", "key_id")`, `("literal", "\\n")`)."""
@@ -130,7 +131,20 @@ class HookSigner:
         return self.given
 
 
-Signer = SigV4 | HmacTemplate | HttpSignature | OAuth1 | Digest | HookSigner
+@dataclass(frozen=True, slots=True)
+class Dpop:
+    """A proof, with each call, of the key that the access token is bound to (RFC 9449)."""
+
+    algorithm: ProofAlgorithm
+    kind: Literal["dpop"] = "dpop"
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Name the credential's fields; it is none of those that a person enters."""
+        return (DPOP_KEY,)
+
+
+Signer = SigV4 | HmacTemplate | HttpSignature | OAuth1 | Digest | HookSigner | Dpop
 
 
 def signing_secrets(signer: Signer) -> tuple[str, ...]:

@@ -16,9 +16,10 @@ from tidegate.engine.explain import (
     check_snapshot,
     explain,
 )
-from tidegate.engine.fetch import Fetched, FetchOptions, Signing
+from tidegate.engine.fetch import ClientIdentity, Fetched, FetchOptions, Signing
 
 __all__ = [
+    "ClientIdentity",
     "Engine",
     "EngineConfig",
     "EngineError",

@@ -87,7 +87,8 @@ class Engine:
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         """Call out on Tidegate's own behalf by the same dialler. `options` is JSON.
 
-        `secrets` are the fields of a credential that `options` has the call signed with.
+        `secrets` are the fields of a credential that `options` has the call signed with, and the client
+        certificate (`tls_certificate`, `tls_key`) for an origin that asks for one.
 
         Raises FetchError.
         """

@@ -182,8 +182,7 @@ class Engine:
             FetchError: with the problem that a consumer would be told.
         """
         options = options or FetchOptions()
-        signing = options.signing
-        secrets = {} if signing is None else {n: s.reveal() for n, s in signing.fields.items()}
+        secrets = {name: secret.reveal() for name, secret in options.secrets().items()}
         try:
             status, answered, content = self._native.fetch(
                 method, url, list(headers), body, secrets, options.to_json()

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tidegate.domain.attach import FOR_TLS
 from tidegate.domain.secret import Secret
 from tidegate.domain.sign import Signer
 from tidegate.snapshot import signer_document
@@ -24,10 +25,19 @@ class Signing:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientIdentity:
+    """A client certificate with its chain, and its key, both in PEM."""
+
+    certificate: Secret
+    key: Secret
+
+
+@dataclass(frozen=True, slots=True)
 class FetchOptions:
     """Bounds and trust of one call. `allow_private`, `ca_pem`, `pins` mean what a provider's do.
 
-    `signing`: the engine signs it last, over the bytes that go out.
+    `signing`: the engine signs it last, over the bytes that go out. `identity` is shown to an origin
+    that asks for a client certificate.
     """
 
     timeout_ms: int = 20_000
@@ -36,6 +46,15 @@ class FetchOptions:
     ca_pem: str | None = None
     pins: tuple[str, ...] = ()
     signing: Signing | None = None
+    identity: ClientIdentity | None = None
+
+    def secrets(self) -> dict[str, Secret]:
+        """Return the fields that go to the engine beside the JSON."""
+        fields = {} if self.signing is None else dict(self.signing.fields)
+        if self.identity is not None:
+            halves = (self.identity.certificate, self.identity.key)
+            fields |= dict(zip(FOR_TLS, halves, strict=True))
+        return fields
 
     def to_json(self) -> str:
         """Write the JSON that the native engine reads. No secret is in it."""

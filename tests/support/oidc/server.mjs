@@ -1,5 +1,6 @@
 // An OAuth server for tests: `node server.mjs CONFIG`, JSON with port, certificate, key and clients.
 // POST /test/consent mints a refresh token, as a person's consent would; GET /test/seen counts requests.
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import { importJWK, jwtVerify } from 'jose';
@@ -50,15 +51,30 @@ class Adapter {
 
 const provider = new Provider(issuer, {
   adapter: Adapter,
+  clientAuthMethods: [
+    'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none',
+    ...(config.clientRoot === null ? [] : ['tls_client_auth', 'self_signed_tls_client_auth']),
+  ],
   clients: config.clients,
   cookies: { keys: ['for tests alone'] },
   features: {
     clientCredentials: { enabled: true },
+    dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => config.nonces },
     devInteractions: { enabled: true },
     deviceFlow: { enabled: true },
     pushedAuthorizationRequests: { enabled: true },
     revocation: { enabled: true },
-    userinfo: { enabled: false },
+    mTLS: {
+      enabled: config.clientRoot !== null,
+      certificateBoundAccessTokens: true,
+      selfSignedTlsClientAuth: true,
+      tlsClientAuth: true,
+      getCertificate: (ctx) => ctx.socket.getPeerX509Certificate(),
+      certificateAuthorized: (ctx) => ctx.socket.authorized,
+      certificateSubjectMatches: (ctx, property, expected) =>
+        property === 'tls_client_auth_san_dns' &&
+        ctx.socket.getPeerX509Certificate().subjectAltName.split(', ').includes(`DNS:${expected}`),
+    },
   },
   pkce: { required: () => false },
   findAccount: (_, sub) => ({ accountId: sub, claims: () => ({ sub }) }),
@@ -96,7 +112,7 @@ provider.registerGrantType('urn:ietf:params:oauth:grant-type:token-exchange', as
 provider.on('server_error', (_, error) => console.error(error));
 provider.on('grant.error', (_, error) => console.error(error.message, error.error_description));
 
-const seen = { asked: 0, granted: 0, revoked: 0, pushed: 0 };
+const seen = { asked: 0, granted: 0, revoked: 0, pushed: 0, called: 0, nonces: 0 };
 provider.use(async (ctx, next) => {
   if (ctx.path === '/test/consent') {
     const client = await provider.Client.find(ctx.query.client);
@@ -124,8 +140,12 @@ provider.use(async (ctx, next) => {
   if (ctx.path === '/token') seen.asked += 1;
   if (ctx.path === '/token/revocation') seen.revoked += 1;
   if (ctx.path === '/request') seen.pushed += 1;
+  if (ctx.path === '/me') seen.called += 1;
   await next();
+  if (ctx.body?.error === 'use_dpop_nonce') seen.nonces += 1;
   if (ctx.path === '/token' && ctx.status === 200) seen.granted += 1;
 });
 
-createServer({ cert: config.certificate, key: config.key }, provider.callback()).listen(config.port, '127.0.0.1');
+const tls = { cert: config.certificate, key: config.key };
+if (config.clientRoot !== null) Object.assign(tls, { ca: config.clientRoot, requestCert: true, rejectUnauthorized: false });
+createServer(tls, provider.callback()).listen(config.port, '127.0.0.1');

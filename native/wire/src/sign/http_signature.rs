@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{self, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
+use aws_lc_rs::signature::{
+    self, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
+};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, HeaderName};
@@ -162,6 +164,15 @@ impl SigningKey {
                 if algorithm == Algorithm::RsaPss { Self::RsaPss(made) } else { Self::RsaPkcs1(made) }
             }
         })
+    }
+
+    /// The public half of a key on a curve: a point, or its one number.
+    pub fn public(&self) -> Option<&[u8]> {
+        match self {
+            Self::Ed25519(key) => Some(key.public_key().as_ref()),
+            Self::Ecdsa(key) => Some(key.public_key().as_ref()),
+            Self::Hmac(_) | Self::RsaPss(_) | Self::RsaPkcs1(_) => None,
+        }
     }
 
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Refusal> {

@@ -6,6 +6,7 @@
 mod challenge;
 mod digest;
 mod digest_auth;
+pub mod dpop;
 mod hmac_template;
 mod http_signature;
 mod oauth1;
@@ -17,6 +18,7 @@ use zeroize::Zeroizing;
 
 pub use challenge::challenges;
 pub use digest_auth::{AskedBefore, DigestAuth};
+pub use dpop::Dpop;
 pub use hmac_template::HmacTemplate;
 pub use http_signature::{HttpSignature, SigningKey};
 pub use oauth1::OAuth1;
@@ -37,6 +39,7 @@ pub enum Signer {
     HttpSignature(HttpSignature),
     Oauth1(OAuth1),
     Digest(DigestAuth),
+    Dpop(Dpop),
 }
 
 /// What is signed: the request as it will be sent.
@@ -69,6 +72,7 @@ impl Signer {
             Self::Oauth1(_) => oauth1::is_form(headers),
             // It may have to go out again, once the provider has asked.
             Self::Digest(_) => true,
+            Self::Dpop(_) => false,
         }
     }
 
@@ -85,6 +89,7 @@ impl Signer {
             Self::HttpSignature(signer) => signer.sign(lease, request, headers).map(|()| None),
             Self::Oauth1(signer) => signer.sign(lease, request, headers).map(|()| None),
             Self::Digest(signer) => signer.sign(lease, request, headers).map(|()| None),
+            Self::Dpop(signer) => signer.sign(lease, request, headers).map(|()| None),
         }
     }
 
@@ -97,6 +102,7 @@ impl Signer {
                 matches!(name.as_str(), "signature" | "signature-input" | "content-digest")
             }
             Self::Oauth1(_) | Self::Digest(_) => *name == header::AUTHORIZATION,
+            Self::Dpop(_) => *name == dpop::PROOF,
         }
     }
 

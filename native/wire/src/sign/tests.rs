@@ -238,3 +238,136 @@ fn a_template_signs_what_it_says() {
     assert_eq!((text(&fields, "cb-access-key"), text(&fields, "x-nonce")), ("k1", "n=0a"));
     assert_eq!(added, Some(format!("ts=1700000000123&sig={}", escaped(expected.as_bytes()))));
 }
+
+const P256: &str = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgCBjicOgwMY6+cB3P\nio/1lp7l4aCkiZkyT4gtGYBcIw+hRANCAAQz9S21iIckqua+InJoY4sHtN+zVuD3\nXOh8RuPA8mp/iXUussaN9HEVEfszV4jsdNQnPq6Tiq6hZNTgErbrva/h\n-----END PRIVATE KEY-----\n";
+const ED25519: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF\n-----END PRIVATE KEY-----\n";
+
+/// RFC 9449 §7.1: the access token, its hash, and the request for it are the RFC's.
+#[test]
+fn a_proof_is_that_of_the_rfc() {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519 as EDDSA, UnparsedPublicKey};
+    let decoded = |text: &str| base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(text).expect("base64url");
+    let request = Unsigned {
+        method: &Method::GET,
+        scheme: "https",
+        authority: "resource.example.org",
+        path: "/protectedresource",
+        query: Some("a=1"),
+        body: None,
+        now_ms: 1_562_262_618_000,
+    };
+    for (name, key) in [("ES256", P256), ("EdDSA", ED25519)] {
+        let lease =
+            lease(&[("access_token", "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU"), ("dpop_key", key)]);
+        let json = format!(r#"{{"kind": "dpop", "algorithm": "{name}"}}"#);
+        let signer: Signer = serde_json::from_str(&json).expect("a signer");
+        let mut fields = HeaderMap::new();
+        signer.sign(&lease, &request, &mut fields).expect("signed");
+        let proof = text(&fields, "dpop").to_owned();
+        let parts: Vec<&str> = proof.split('.').collect();
+        let header: serde_json::Value = serde_json::from_slice(&decoded(parts[0])).expect("a header");
+        assert_eq!((header["typ"].as_str(), header["alg"].as_str()), (Some("dpop+jwt"), Some(name)));
+        let number = |name: &str| decoded(header["jwk"][name].as_str().expect("a number"));
+        assert_eq!(header["jwk"].get("d"), None);
+        let signed = format!("{}.{}", parts[0], parts[1]);
+        let verified = if name == "ES256" {
+            let point = [&[4][..], &number("x"), &number("y")].concat();
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+                .verify(signed.as_bytes(), &decoded(parts[2]))
+        } else {
+            UnparsedPublicKey::new(&EDDSA, number("x")).verify(signed.as_bytes(), &decoded(parts[2]))
+        };
+        assert!(verified.is_ok());
+        let claims: serde_json::Value = serde_json::from_slice(&decoded(parts[1])).expect("claims");
+        assert_eq!(claims["htm"], "GET");
+        assert_eq!(claims["htu"], "https://resource.example.org/protectedresource");
+        assert_eq!(claims["iat"], 1_562_262_618);
+        assert_eq!(claims["ath"], "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo");
+        assert_eq!(claims.get("nonce"), None);
+        // No proof is like another.
+        signer.sign(&lease, &request, &mut fields).expect("signed");
+        assert_ne!(text(&fields, "dpop"), proof);
+    }
+}
+
+#[test]
+fn a_nonce_is_for_its_origin_and_goes_on_with_the_next_token() {
+    use crate::lease::Leases;
+    let fields = [("access_token", "t"), ("dpop_key", P256)];
+    let signer = Signer::Dpop(Dpop { algorithm: dpop::Algorithm::Es256 });
+    let (here, there) =
+        ("https://a.test".parse().expect("origin"), "https://b.test:8443".parse().expect("origin"));
+    let nonce_for = |lease: &Lease, authority: &str| {
+        let request = Unsigned {
+            method: &Method::GET,
+            scheme: "https",
+            authority,
+            path: "/\"x",
+            query: None,
+            body: None,
+            now_ms: 0,
+        };
+        let mut fields = HeaderMap::new();
+        signer.sign(lease, &request, &mut fields).expect("signed");
+        let claims = text(&fields, "dpop").split('.').nth(1).expect("claims").to_owned();
+        let claims = base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(claims).expect("base64url");
+        let claims: serde_json::Value = serde_json::from_slice(&claims).expect("claims");
+        claims.get("nonce").and_then(|nonce| nonce.as_str()).map(str::to_owned)
+    };
+    let leases = Leases::default();
+    leases.put("con", lease(&fields));
+    let first = leases.get("con").expect("lease");
+    assert!(first.nonces().learn(&here, &headers(&[("dpop-nonce", "n1")])));
+    assert!(first.nonces().learn(&here, &headers(&[("dpop-nonce", "n2")])));
+    for (authority, nonce) in [("a.test", Some("n2")), ("b.test:8443", None), ("a.test:444", None)] {
+        assert_eq!(nonce_for(&first, authority).as_deref(), nonce);
+    }
+    leases.put("con", lease(&fields));
+    leases.put("other", lease(&fields));
+    let (next, other) = (leases.get("con").expect("lease"), leases.get("other").expect("lease"));
+    assert!(next.nonces().learn(&there, &headers(&[("dpop-nonce", "m")])));
+    assert_eq!(nonce_for(&next, "a.test").as_deref(), Some("n2"));
+    assert_eq!(nonce_for(&next, "b.test:8443").as_deref(), Some("m"));
+    assert_eq!(nonce_for(&other, "a.test"), None);
+}
+
+#[test]
+fn what_is_no_nonce_is_not_learned() {
+    let nonces = dpop::Nonces::default();
+    let origin = "https://a.test".parse().expect("origin");
+    let long = "n".repeat(dpop::NONCE_BYTES_MAX + 1);
+    for wrong in ["", "a b", "a\"b", "a\\b", "é", long.as_str()] {
+        let mut answer = HeaderMap::new();
+        answer.insert("dpop-nonce", HeaderValue::from_bytes(wrong.as_bytes()).expect("value"));
+        assert!(!nonces.learn(&origin, &answer), "{wrong}");
+    }
+    assert!(!nonces.learn(&origin, &headers(&[])));
+    let mut twice = headers(&[("dpop-nonce", "a")]);
+    twice.append("dpop-nonce", HeaderValue::from_static("b"));
+    assert!(!nonces.learn(&origin, &twice));
+    assert!(nonces.learn(&origin, &headers(&[("dpop-nonce", "!#$[]^~")])));
+}
+
+#[test]
+fn without_its_key_no_call_goes_out_with_a_bound_token() {
+    let request = Unsigned {
+        method: &Method::GET,
+        scheme: "https",
+        authority: "a.test",
+        path: "/",
+        query: None,
+        body: None,
+        now_ms: 0,
+    };
+    for (fields, algorithm) in [
+        (&[("access_token", "t")][..], dpop::Algorithm::Es256),
+        (&[("dpop_key", P256)], dpop::Algorithm::Es256),
+        (&[("access_token", "t"), ("dpop_key", P256)], dpop::Algorithm::EdDsa),
+        (&[("access_token", "t"), ("dpop_key", ED25519)], dpop::Algorithm::Es256),
+        (&[("access_token", "t"), ("dpop_key", "no key")], dpop::Algorithm::Es256),
+    ] {
+        let signer = Dpop { algorithm };
+        let refusal = signer.sign(&lease(fields), &request, &mut HeaderMap::new()).expect_err("refused");
+        assert_eq!(refusal.code, Code::CredentialUnavailable);
+    }
+}
