@@ -148,6 +148,11 @@ class Scene:
     clock: Clock
     connection: Connection
 
+    @property
+    def grant(self) -> TokenGrant:
+        assert self.provider.token_grant is not None
+        return self.provider.token_grant
+
     def renew(self) -> Renewed:
         return self.refresher.renew(self.connection, self.provider)
 
@@ -195,6 +200,39 @@ def test_a_token_is_asked_for_before_it_expires_and_not_at_once(scene: Scene):
     assert NOW + timedelta(minutes=40) < due_at(token) < token.expires_at - timedelta(minutes=5)
     assert due_at(token) == due_at(replace(token, fence=9))
     assert due_at(token) != due_at(replace(token, serial=2))
+
+
+def test_a_consent_that_ends_unused_is_used_at_half_of_that_time(scene: Scene):
+    scene.endpoint.lifetime_s = 300 * 24 * 3_600
+    idle = replace(scene.grant, idle_s=60 * 24 * 3_600)
+    scene.provider = replace(scene.provider, token_grant=idle)
+    scene.renew()
+    token = scene.token()
+    assert due_at(token) > NOW + timedelta(days=200)
+    assert NOW + timedelta(days=15) < due_at(token, scene.provider.idle_s) <= NOW + timedelta(days=30)
+    scene.later(days=15)
+    assert not scene.renew().asked
+    scene.later(days=15)
+    assert scene.renew().asked
+    # Where nobody consented, nothing ends.
+    alone = replace(idle, grant="client_credentials")
+    assert replace(scene.provider, token_grant=alone).idle_s == 0
+
+
+@pytest.mark.parametrize("kind", ["refresh_token", "authorization_code", "device_code"])
+def test_a_restored_refresh_token_is_not_used_until_somebody_says_so(scene: Scene, kind: str):
+    scene.renew()
+    scene.provider = replace(scene.provider, token_grant=replace(scene.grant, grant=kind))
+    scene.store.issued.suspect([scene.connection.id], NOW)
+    scene.later(seconds=scene.endpoint.lifetime_s)
+    renewed = scene.renew()
+    # What was issued already serves on; only the refresh token may be used up.
+    assert (renewed.asked, renewed.trouble) == (False, "stale_suspect")
+    assert renewed.token == scene.token()
+    assert scene.endpoint.asked == ["rt-0"]
+    assert scene.store.issued.trust(scene.connection.id)
+    assert scene.renew().trouble is None
+    assert scene.endpoint.asked == ["rt-0", "rt-1"]
 
 
 def test_a_consent_that_is_gone_is_asked_for_once(scene: Scene):

@@ -20,7 +20,7 @@ from tidegate.catalog.schema import (
 )
 from tidegate.catalog.templates import read_template
 from tidegate.domain.attach import AttachBasic, AttachCookie, AttachHeader, AttachPart, AttachQuery
-from tidegate.domain.oauth import ACCESS_TOKEN, Assertion, TokenGrant
+from tidegate.domain.oauth import ACCESS_TOKEN, Assertion, Expiry, TokenGrant
 from tidegate.domain.sign import (
     Digest,
     Dpop,
@@ -122,6 +122,9 @@ def token_grant(form: object) -> TokenGrant | None:
             claims=tuple(assertion.claims.items()),
         ),
         dpop=entry.dpop,
+        request=entry.request,
+        expiry=Expiry(entry.expiry.field, entry.expiry.unit),
+        idle_s=entry.idle // _MS,
     )
 
 

@@ -1,4 +1,4 @@
-"""Fill an origin's `{variables}` with a connection's values, so that the host stays the provider's.
+"""Fill the `{variables}` of addresses with a connection's values, so that the host stays the provider's.
 
 A value becomes one host label (or, where it is the whole host, a host name): `evil.test#`, `a@b`
 and `x/y` never pass, whatever a preset's or an operator's pattern allows.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from tidegate.catalog.errors import shown
 from tidegate.catalog.fields import LABEL_PATTERN, variables_of
@@ -33,19 +34,54 @@ def fill_origins(provider: Provider, values: Mapping[str, str]) -> tuple[str, ..
     return tuple(fill_origin(template, values, rules) for template in provider.origins)
 
 
+def fill_endpoints(provider: Provider, values: Mapping[str, str]) -> Provider:
+    """The provider with the OAuth endpoints of one connection.
+
+    Raises:
+        ValueError: as `fill_origins`.
+    """
+    grant = provider.token_grant
+    if grant is None:
+        return provider
+    rules = provider.variable_rules
+    filled = {name: fill_url(url, values, rules) for name, url in grant.endpoints.items()}
+    return replace(provider, token_grant=replace(grant, **filled))
+
+
+def fill_url(template: str, values: Mapping[str, str], rules: Iterable[Variable] = ()) -> str:
+    """One concrete address of a template; in its path, too, a value is no more than one label.
+
+    Raises:
+        ValueError: as `fill_origin`.
+    """
+    if not variables_of(template):
+        return template
+    scheme, _, rest = template.partition("://")
+    authority, slash, path = rest.partition("/")
+    return (
+        fill_origin(f"{scheme}://{authority}", values, rules) + slash + _fill(path, values, rules)
+    )
+
+
 def fill_origin(template: str, values: Mapping[str, str], rules: Iterable[Variable] = ()) -> str:
     """One concrete origin of a template.
 
     Raises:
         ValueError: a value is missing or not of its variable's form; the value is not repeated.
     """
+    host = template.partition("://")[2].partition(":")[0]
+    return str(Origin.parse(_fill(template, values, rules, host)))
+
+
+def _fill(
+    template: str, values: Mapping[str, str], rules: Iterable[Variable], host: str = ""
+) -> str:
     patterns = {rule.name: rule.pattern for rule in rules}
     filled = template
     for name in variables_of(template):
         if name not in values:
             raise ValueError(f"the variable `{name}` of `{template}` has no value")
         value = values[name].lower()
-        host = template.partition("://")[2].partition(":")[0]
         whole_host = host == f"{{{name}}}"
         form = _HOST if whole_host else _LABEL
         pattern = patterns.get(name)
@@ -54,7 +90,7 @@ def fill_origin(template: str, values: Mapping[str, str], rules: Iterable[Variab
             rule = f" that matches `{pattern}`" if pattern else ""
             raise ValueError(f"the variable `{name}` is {kind}{rule}")
         filled = filled.replace(f"{{{name}}}", value)
-    return str(Origin.parse(filled))
+    return filled
 
 
 def origin_problem(

@@ -79,7 +79,6 @@ class _Builder:
             preset=entry.preset,
             headers=tuple(entry.headers.items()),
             hosts=tuple(entry.hosts),
-            variables=tuple(dict.fromkeys(v for origin in origins for v in variables_of(origin))),
             allow_private=tuple(entry.allow_private),
             http=entry.http,
             tls=self._tls(entry),
@@ -96,9 +95,11 @@ class _Builder:
             login=self._login(entry, preset, origins),
             sign=self._signer(entry),
         )
+        variables = _variables(provider)
         provider = replace(
             provider,
-            variable_rules=self._rules(entry, provider.variables),
+            variables=variables,
+            variable_rules=self._rules(entry, variables),
             rotation=self._rotation(entry, preset, provider),
         )
         self._check_fields(provider)
@@ -210,8 +211,8 @@ class _Builder:
     def _rules(self, entry: ProviderEntry, used: tuple[str, ...]) -> tuple[Variable, ...]:
         for name in self.declared.variables:
             if name not in used:
-                known = f"the origins have {listed(used)}" if used else "the origins have none"
-                message = f"no origin has a variable {shown('{' + name + '}')}"
+                known = f"the addresses have {listed(used)}" if used else "the addresses have none"
+                message = f"no address has a variable {shown('{' + name + '}')}"
                 self._wrong(("variables", name), message, known, key=True)
         described = ((name, entry.variables.get(name)) for name in used)
         return tuple(
@@ -310,6 +311,12 @@ def _within(login: Login, origins: int) -> Login:
         if (one := getattr(login, name)) is not None and one.hook.origin >= origins
     }
     return replace(login, **requests)
+
+
+def _variables(provider: Provider) -> tuple[str, ...]:
+    grant = provider.token_grant
+    addresses = (*provider.origins, *(grant.endpoints.values() if grant else ()))
+    return tuple(dict.fromkeys(name for one in addresses for name in variables_of(one)))
 
 
 def _over(entry: ProviderEntry, preset: ProviderEntry | None) -> ProviderEntry:

@@ -238,6 +238,15 @@ _SENT_BY_US = frozenset(
 _ACCOUNT = r"(id_token|token)(\.[A-Za-z0-9_-]{1,64}){1,4}"
 
 
+class ExpiryEntry(Entry):
+    """Where a token's answer says when it expires."""
+
+    field: str = Field("expires_in", pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")
+    """The member's name."""
+    unit: Literal["s", "ms", "epoch_s", "epoch_ms", "rfc3339"] = "s"
+    """What it tells: the time that is left, or the moment, as a Unix time or by RFC 3339."""
+
+
 class TokenGrantEntry(Entry):
     """How access tokens are obtained, and refreshed before they expire."""
 
@@ -286,6 +295,12 @@ class TokenGrantEntry(Entry):
     the token's answer (`token.team.id`). A later consent must be for the same."""
     lifetime: LongDuration = 3_600_000
     """How long a token lives where the provider does not say."""
+    expiry: ExpiryEntry = ExpiryEntry()
+    """Where the provider says how long, if not in seconds as `expires_in`."""
+    request: Literal["form", "json", "query"] = "form"
+    """How endpoints are asked: a form by the standard. In the query, secrets are in what servers log."""
+    idle: LongDuration = 0
+    """After how long without a refresh the consent ends: one is made at half of it."""
     reuse: Duration = 0
     """For how long the provider takes a refresh token again that it has replaced already."""
     header: HeaderName = "Authorization"

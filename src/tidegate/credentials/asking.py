@@ -49,9 +49,10 @@ def _post(
     engine: Ask, provider: Provider, url: str, request: TokenRequest, nonce: str | None = None
 ) -> Fetched:
     proof = [] if request.prover is None else [request.prover.header(nonce)]
+    query = "" if request.query is None else f"?{request.query.reveal().decode()}"
     return engine.fetch(
         "POST",
-        url,
+        url + query,
         [*request.headers, *proof],
         request.body.reveal(),
         _options(provider, request.identity),

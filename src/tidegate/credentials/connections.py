@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from tidegate.catalog.errors import listed, shown
 from tidegate.catalog.fields import NAME_PATTERN
-from tidegate.catalog.origins import fill_origins
+from tidegate.catalog.origins import fill_endpoints, fill_origins
 from tidegate.credentials.asking import Ask
 from tidegate.credentials.discovery import with_endpoints
 from tidegate.credentials.errors import CredentialRefused, require_known
@@ -149,7 +149,7 @@ class Connections:
         Raises:
             CredentialRefused: something does not fit what is declared.
         """
-        declared = _declared(declaration, provider)
+        declared = _filled(_declared(declaration, provider), variables)
         require_known("client", client, (known.name for known in declaration.clients))
         _require_name(name)
         connection = Connection(
@@ -254,6 +254,15 @@ def _require_name(name: str) -> None:
         raise CredentialRefused(
             "A connection's name has lower-case letters, digits and `-`, like `default` or `eu-2`."
         )
+
+
+def _filled(provider: Provider, variables: Mapping[str, str]) -> Provider:
+    """Bind the endpoints now: nothing that an answer says later moves them."""
+    try:
+        return fill_endpoints(provider, variables)
+    except ValueError as error:
+        reason = str(error)
+        raise CredentialRefused(f"{reason[:1].upper()}{reason[1:]}.") from error
 
 
 def _origins(provider: Provider, variables: Mapping[str, str]) -> tuple[str, ...]:

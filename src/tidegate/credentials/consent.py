@@ -55,6 +55,7 @@ from tidegate.domain.connection import Connection
 from tidegate.domain.declaration import Declaration, Provider
 from tidegate.domain.oauth import ACCOUNT, REFRESH_TOKEN, TokenGrant, bound_grant
 from tidegate.domain.secret import Secret
+from tidegate.domain.template import values_in
 from tidegate.engine import FetchError
 from tidegate.store import Consent, Store, StoreConflict
 from tidegate.vault import Vault, VaultRefused
@@ -388,7 +389,10 @@ class Consents:
             bound = bound_grant(grant, draft.scheme)
             # What is declared outright must be what the link was made for.
             declares = grant.authorize_url or grant.device_url
-            if bound is not None and declares in {"", bound.authorize_url, bound.device_url}:
+            if bound is not None and (
+                not declares
+                or values_in(declares, bound.authorize_url or bound.device_url) is not None
+            ):
                 return declared, bound
         raise ConsentRefused(Why.PROVIDER_CHANGED)
 

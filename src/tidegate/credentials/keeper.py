@@ -94,7 +94,9 @@ class Keeper:
         for connection, provider in self._issuing():
             token = issued.get(connection.id)
             serial = refused.get(connection.id)
-            if token is None or token.version != connection.version or is_due(token, now, serial):
+            is_current = token is not None and token.version == connection.version
+            idle_s = provider.idle_s
+            if token is None or not is_current or is_due(token, now, serial, idle_s):
                 due.append((connection, provider, serial))
         for _ in pool.map(self._renew, due):
             if self._ending.is_set():

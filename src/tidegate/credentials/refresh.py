@@ -76,14 +76,17 @@ class Renewed:
     trouble: str | None = None
 
 
-def due_at(token: IssuedToken) -> datetime:
+def due_at(token: IssuedToken, idle_s: int = 0) -> datetime:
     """When to ask for the next one: before it expires, and not all connections at once.
 
-    The moment is the same wherever it is worked out.
+    A consent that ends when it is not used for `idle_s` is used at half of that time. The moment is the
+    same wherever it is worked out.
     """
     if token.issued_at is None or token.expires_at is None:
         return datetime.min.replace(tzinfo=UTC)
     life = token.expires_at - token.issued_at
+    if idle_s:
+        life = min(life, timedelta(seconds=idle_s) / 2)
     early = min(life * _DUE_PART, max(life - DUE_BEFORE, life / 2))
     digest = hashlib.sha256(f"{token.connection} {token.serial}".encode()).digest()
     share = int.from_bytes(digest[:4], "big") / 2**32 * 2 - 1
@@ -163,7 +166,7 @@ class Refresher:
             now = self._clock()
             token = self._store.issued.get(connection.id)
             current = token if token is not None and token.version == connection.version else None
-            if current is not None and not is_due(current, now, refused):
+            if current is not None and not is_due(current, now, refused, provider.idle_s):
                 return Renewed(current, asked=False, trouble=current.trouble)
             if _is_used_up(source) and self._store.issued.is_suspect(connection.id):
                 # It came from a backup: using what may be used up would end the live consent.
@@ -238,7 +241,7 @@ class Refresher:
             raise TokenRefusedError(Trouble.CONSENT_GONE, NO_REFRESH_TOKEN)
         now = self._clock().timestamp()
         fetched = post(self._engine, provider, grant.token_url, token_request(grant, fields, now))
-        return read_answer(grant, fetched.status, fetched.headers, fetched.body)
+        return read_answer(grant, fetched.status, fetched.headers, fetched.body, now)
 
     def _give_up(
         self,
@@ -285,16 +288,18 @@ def was_not_sent(error: FetchError) -> bool:
     return error.problem.code in _NEVER_SENT or reason in _NOT_SENT
 
 
-def is_due(token: IssuedToken, now: datetime, refused: int | None = None) -> bool:
+def is_due(
+    token: IssuedToken, now: datetime, refused: int | None = None, idle_s: int = 0
+) -> bool:
     """Whether it is time to ask for the next one; of a `refused` one it always is."""
     if token.ended or (token.retry_at is not None and token.retry_at > now):
         return False
-    return token.sealed is None or token.serial == refused or due_at(token) <= now
+    return token.sealed is None or token.serial == refused or due_at(token, idle_s) <= now
 
 
 def _is_used_up(source: TokenGrant | Login) -> bool:
     """Whether asking may use up what it is asked with."""
-    return source.is_used_up if isinstance(source, Login) else source.grant == REFRESH_TOKEN
+    return source.is_used_up if isinstance(source, Login) else source.refreshes
 
 
 def issued_fields(answer: TokenAnswer, fields: Mapping[str, Secret]) -> dict[str, Secret]:

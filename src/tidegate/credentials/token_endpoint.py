@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import Enum
 from typing import Final
 from urllib.parse import quote_plus, urlencode
@@ -28,6 +29,7 @@ ANSWER_BYTES_MAX: Final = 64 * 1024
 LIFETIME_MAX_S: Final = 366 * 24 * 3_600
 """Longer lives are taken for this one: a number may be a date by mistake."""
 
+_NUMBER_MAX: Final = 10**15
 _TOKEN_BYTES_MAX: Final = 16 * 1024
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")  # RFC 6749 §A.12: VSCHAR, and no space
 _WORD: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_.-]{0,63}")
@@ -70,6 +72,7 @@ class TokenRequest:
 
     headers: tuple[tuple[str, str], ...]
     body: Secret
+    query: Secret | None = None
     prover: Prover | None = None
     identity: ClientIdentity | None = None
 
@@ -164,10 +167,7 @@ def client_request(
 ) -> TokenRequest:
     """Make a request of the client to an endpoint of the provider, and say who it is (§2.3)."""
     filled = dict(form)
-    headers = [
-        ("content-type", "application/x-www-form-urlencoded"),
-        ("accept", "application/json"),
-    ]
+    headers = [("accept", "application/json")]
     client_auth = grant.client_auth
     if grant.grant == "jwt_bearer" and client_auth != "private_key_jwt":
         client_auth = "none"  # The assertion says who it is (RFC 7523 §2.1).
@@ -192,6 +192,13 @@ def client_request(
         )
     certificate, key = (fields.get(name) for name in FOR_TLS)
     identity = ClientIdentity(certificate, key) if certificate and key else None
+    if grant.request == "query":
+        query = Secret(urlencode(filled))
+        return TokenRequest(tuple(headers), Secret(b""), query, identity=identity)
+    if grant.request == "json":
+        headers.append(("content-type", "application/json"))
+        return TokenRequest(tuple(headers), Secret(json.dumps(filled)), identity=identity)
+    headers.append(("content-type", "application/x-www-form-urlencoded"))
     return TokenRequest(tuple(headers), Secret(urlencode(filled)), identity=identity)
 
 
@@ -211,9 +218,13 @@ def _proved(
 
 
 def read_answer(
-    grant: TokenGrant, status: int, headers: Sequence[tuple[str, str]], body: bytes
+    grant: TokenGrant,
+    status: int,
+    headers: Sequence[tuple[str, str]],
+    body: bytes,
+    now: float | None = None,
 ) -> TokenAnswer:
-    """Read what the endpoint answered.
+    """Read what the endpoint answered, at the moment `now` in Unix seconds.
 
     Raises:
         TokenRefusedError: it is not a token that can be used.
@@ -221,7 +232,7 @@ def read_answer(
     found = answer_object(body)
     word = _word(found.get("error"))
     # Some say `200` and the failure in the body, so a token is looked for only where none is told.
-    if status != _OK or word is not None or "access_token" not in found:
+    if status != _OK or word is not None or found.get("ok") is False or "access_token" not in found:
         raise refusal(status, word, headers)
     kind = found.get("token_type", "bearer")
     if not isinstance(kind, str) or kind.lower() not in (_BOUND if grant.dpop else _KINDS):
@@ -230,7 +241,7 @@ def read_answer(
     refresh = found.get(REFRESH_TOKEN)
     return TokenAnswer(
         access_token=usable_token(found["access_token"]),
-        lifetime_s=_lifetime(found.get("expires_in"), grant.lifetime_s),
+        lifetime_s=_lifetime(found.get(grant.expiry.field), grant, now),
         refresh_token=None if refresh in {None, ""} else usable_token(refresh),
     )
 
@@ -281,12 +292,27 @@ def usable_token(value: object) -> Secret:
     return Secret(str(value))
 
 
-def _lifetime(value: object, otherwise: int) -> int:
+def _lifetime(value: object, grant: TokenGrant, now: float | None) -> int:
+    unit = grant.expiry.unit
+    if unit == "rfc3339":
+        unit, value = "epoch_s", _moment(value)
     if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value[:12])
+        value = int(value[:15])
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        return otherwise
-    return int(min(max(value, 1), LIFETIME_MAX_S))
+        return grant.lifetime_s
+    seconds = min(value, _NUMBER_MAX) / (1_000 if unit in {"ms", "epoch_ms"} else 1)
+    if unit in {"epoch_s", "epoch_ms"}:
+        seconds -= time.time() if now is None else now
+    return int(min(max(seconds, 1), LIFETIME_MAX_S))
+
+
+def _moment(value: object) -> float | None:
+    try:
+        moment = datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        return None
+    # Without an offset it is no RFC 3339, and means another moment on another machine.
+    return None if moment.tzinfo is None else moment.timestamp()
 
 
 def _retry_after(headers: Sequence[tuple[str, str]]) -> int | None:

@@ -152,6 +152,12 @@ class Provider:
         """What its tokens come from; None where a credential is used as it is."""
         return self.token_grant or self.login
 
+    @property
+    def idle_s(self) -> int:
+        """After how long without a refresh a consent ends; 0: never, or nobody consented."""
+        grant = self.token_grant
+        return grant.idle_s if grant is not None and grant.refreshes else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:

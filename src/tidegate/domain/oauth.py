@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from tidegate.domain.attach import FOR_TLS
+from tidegate.domain.template import values_in
 
 ACCESS_TOKEN: Final = "access_token"  # noqa: S105 - a field's name
 REFRESH_TOKEN: Final = "refresh_token"  # noqa: S105 - a field's name
@@ -29,6 +30,8 @@ ClientAuth = Literal[
 ]
 Algorithm = Literal["RS256", "PS256", "ES256"]
 ProofAlgorithm = Literal["ES256", "EdDSA"]
+RequestForm = Literal["form", "json", "query"]
+ExpiryUnit = Literal["s", "ms", "epoch_s", "epoch_ms", "rfc3339"]
 _OAUTH: Final = "oauth2"
 _IN_SCHEME: Final = ("issuer", "authorize_url", "par_url", "device_url", "revocation_url")
 
@@ -49,6 +52,14 @@ class Assertion:
 
 
 @dataclass(frozen=True, slots=True)
+class Expiry:
+    """Where a token's answer says when it expires, and how: a time that is left, or a moment."""
+
+    field: str = "expires_in"
+    unit: ExpiryUnit = "s"
+
+
+@dataclass(frozen=True, slots=True)
 class TokenGrant:
     """The grant that a connection's access tokens come from.
 
@@ -59,9 +70,12 @@ class TokenGrant:
     the provider does not say. `reuse_s` is for how long the provider takes a refresh token again that
     it has replaced already. `account` names what tells accounts apart: `id_token.sub`, `token.team.id`.
 
-    With `issuer`, endpoints that are not declared are found in its metadata (RFC 8414) when somebody
+    Endpoints and issuer may hold `{variables}`, which each connection fills: its scheme has what they
+    became. With `issuer`, endpoints that are not declared are found in its metadata (RFC 8414) when somebody
     connects, and kept in the connection's scheme. `iss`: it names itself in its answers (RFC 9207).
     `dpop`: tokens are bound to a key of the credential's, and how proofs of it are signed (RFC 9449).
+    `request` is how endpoints are asked. `idle_s`: the provider ends a consent that is not used for so
+    long; 0: it does not.
     """
 
     grant: GrantName
@@ -81,6 +95,9 @@ class TokenGrant:
     account: str = ""
     assertion: Assertion = Assertion()
     dpop: ProofAlgorithm | None = None
+    request: RequestForm = "form"
+    expiry: Expiry = Expiry()
+    idle_s: int = 0
 
     @property
     def scheme(self) -> str:
@@ -91,6 +108,12 @@ class TokenGrant:
         named = (f"{name}={getattr(self, name)}" for name in _IN_SCHEME if getattr(self, name))
         marks = [*(["iss=1"] if self.iss else []), *([f"dpop={self.dpop}"] if self.dpop else [])]
         return " ".join([_OAUTH, self.token_url, *named, *marks])
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Return where secrets and people are sent, and the issuer; they may hold `{variables}`."""
+        named = ("token_url", *_IN_SCHEME)
+        return {name: url for name in named if (url := getattr(self, name))}
 
     @property
     def asks_a_person(self) -> bool:
@@ -141,9 +164,9 @@ def bound_grant(grant: TokenGrant, scheme: str) -> TokenGrant | None:
     kind, _, rest = scheme.partition(" ")
     token_url, *named = rest.split(" ")
     known = dict(pair.split("=", 1) for pair in named if "=" in pair)
-    if kind != _OAUTH or (grant.token_url or token_url) != token_url:
+    if kind != _OAUTH or values_in(grant.token_url or token_url, token_url) is None:
         return None
-    if not grant.token_url and grant.issuer != known.get("issuer"):
+    if not grant.token_url and values_in(grant.issuer, known.get("issuer", "")) is None:
         return None
     # A token of the one kind cannot be had, or shown, in the way of the other.
     if known.get("dpop") != grant.dpop:

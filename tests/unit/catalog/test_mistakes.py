@@ -117,6 +117,13 @@ MISTAKES: dict[str, tuple[str | bytes, str, str, str]] = {
         changed("bearer", "{oauth2: {grant: client_credentials, token_url: 'https://id.test/t?a=b'}}"),
         "10:59", "no query or fragment", "",
     ),
+    "token endpoint with a variable nobody can name": (
+        changed("bearer", "{oauth2: {grant: client_credentials, token_url: 'https://{Shop}.id.test/t'}}"),
+        "10:59", "not a variable's name", "`shop`",
+    ),
+    "a rule for no variable of any address": (
+        beside_auth("variables: {shop: {pattern: x}}"), "11:17", "no address has a variable", "none",
+    ),
     "grant": (
         changed("bearer", "{oauth2: {grant: password, token_url: 'https://id.test/t'}}"),
         "10:28", "not `password`", "",

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
+from joserfc import jwt
+from joserfc.jwk import JWKRegistry
 
+from tidegate.credentials.dpop import new_key, public_jwk, thumbprint
 from tidegate.credentials.token_endpoint import (
     LIFETIME_MAX_S,
     TokenAnswer,
     TokenRefusedError,
     Trouble,
+    client_request,
     read_answer,
     token_request,
 )
-from tidegate.domain.oauth import TokenGrant
+from tidegate.domain.oauth import Expiry, ExpiryUnit, TokenGrant
 from tidegate.domain.secret import Secret
 
+NOW = 1_782_907_200  # 2026-07-01T12:00:00Z
 GRANT = TokenGrant("client_credentials", "https://id.test/token", scope="a b", lifetime_s=900)
 FIELDS = {
     "client_id": Secret("an:id"),
@@ -85,6 +93,71 @@ def test_a_lifetime_is_what_is_said_or_what_is_declared(said: object, seconds: i
     assert read({"access_token": "t", "expires_in": said}).lifetime_s == seconds
 
 
+@pytest.mark.parametrize(
+    ("unit", "said", "seconds"),
+    [
+        ("ms", 90_000, 90), ("ms", "90500", 90), ("epoch_s", NOW + 60, 60), ("epoch_s", NOW - 60, 1),
+        ("epoch_s", str(NOW + 60), 60), ("epoch_ms", (NOW + 60) * 1_000, 60),
+        ("rfc3339", "2026-07-01T12:01:00Z", 60), ("rfc3339", "2026-07-01T14:01:00+02:00", 60),
+        # What cannot be told is as if nothing were said.
+        ("rfc3339", "2026-07-01T12:01:00", 900), ("rfc3339", "soon", 900), ("rfc3339", 5, 900),
+        ("rfc3339", None, 900), ("ms", "soon", 900), ("epoch_s", 10**400, LIFETIME_MAX_S),
+    ],
+)  # fmt: skip
+def test_a_provider_may_say_it_in_another_way(unit: ExpiryUnit, said: object, seconds: int):
+    grant = replace(GRANT, expiry=Expiry("until", unit))
+    body = json.dumps({"access_token": "t", "expires_in": 5, "until": said}).encode()
+    assert read_answer(grant, 200, (), body, NOW).lifetime_s == seconds
+
+
+def test_a_request_may_be_json_or_stand_in_the_query():
+    grant = replace(GRANT, client_auth="post", request="json")
+    request = token_request(grant, FIELDS)
+    assert dict(request.headers)["content-type"] == "application/json"
+    assert json.loads(request.body.reveal()) == {
+        "grant_type": "client_credentials", "scope": "a b",
+        "client_id": "an:id", "client_secret": "s+c/ret ä",
+    }  # fmt: skip
+    request = token_request(replace(grant, request="query"), FIELDS)
+    assert request.query is not None
+    assert parse_qs(request.query.reveal().decode())["client_secret"] == ["s+c/ret ä"]
+    assert (request.body.reveal(), "content-type" in dict(request.headers)) == (b"", False)
+    assert "s+c" not in repr(request)
+
+
+def test_a_request_for_a_bound_token_proves_the_key():
+    grant = replace(GRANT, dpop="ES256")
+    fields = FIELDS | {"dpop_key": new_key("ES256")}
+    request = token_request(grant, fields, NOW)
+    assert request.prover is not None
+    name, proof = request.prover.header("a-nonce")
+    key = JWKRegistry.import_key(public_jwk(fields["dpop_key"]))
+    decoded = jwt.decode(proof, key, algorithms=["ES256"])
+    assert (name, decoded.header["typ"]) == ("dpop", "dpop+jwt")
+    assert decoded.header["jwk"] == public_jwk(fields["dpop_key"])
+    claims = decoded.claims
+    assert (claims["htm"], claims["htu"]) == ("POST", "https://id.test/token")
+    assert (claims["iat"], claims["nonce"]) == (NOW, "a-nonce")
+    # An endpoint that is not the token endpoint is shown none.
+    assert client_request(grant, "https://id.test/revoke", {}, fields).prover is None
+    for kind in ("bearer", None, "mac", 5):
+        said = {"access_token": "t"} | ({} if kind is None else {"token_type": kind})
+        with pytest.raises(TokenRefusedError, match="unknown_token_type"):
+            read_answer(grant, 200, (), json.dumps(said).encode())
+    body = b'{"access_token": "t", "token_type": "dpop"}'
+    assert read_answer(grant, 200, (), body).access_token.reveal() == b"t"
+    assert refused({"access_token": "t", "token_type": "DPoP"}).word == "unknown_token_type"
+
+
+def test_a_key_is_named_by_its_thumbprint():
+    """RFC 7638 §3.2's method, on the key of RFC 8037 §A.3."""
+    d = base64.urlsafe_b64decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
+    pem = Ed25519PrivateKey.from_private_bytes(d).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    assert thumbprint(Secret(pem)) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+
 def test_a_new_refresh_token_replaces_the_old_and_none_leaves_it():
     answer = read({"access_token": "t", "refresh_token": "rt-2"})
     assert answer.refresh_token is not None
@@ -105,6 +178,8 @@ def test_a_new_refresh_token_replaces_the_old_and_none_leaves_it():
         ({"error": {"message": "s3cret"}}, 400, Trouble.OUR_FAULT, "unreadable"),
         ({"error": "s3cret and more"}, 400, Trouble.OUR_FAULT, "unreadable"),
         ({"error": "invalid_grant"}, 503, Trouble.AWAY, "invalid_grant"),
+        ({"ok": False}, 200, Trouble.OUR_FAULT, "unreadable_answer_200"),
+        ({"ok": False, "access_token": "t"}, 200, Trouble.OUR_FAULT, "unreadable_answer_200"),
         ({"ok": False, "error": "ratelimited"}, 200, Trouble.AWAY, "ratelimited"),
         (b"<html>s3cret", 502, Trouble.AWAY, "status_502"),
         (b"<html>s3cret", 200, Trouble.OUR_FAULT, "unreadable_answer_200"),

@@ -8,6 +8,7 @@ import pytest
 from support.declared import SHOPIFY, STRIPE, connection
 
 from tidegate.domain.declaration import Variable
+from tidegate.domain.oauth import TokenGrant
 from tidegate.snapshot import is_bound
 
 
@@ -46,3 +47,40 @@ def test_one_variable_has_one_value_in_all_origins():
     mixed = ("https://acme.api.test", "https://globex.files.test")
     assert is_bound(provider, connection(origins=same))
     assert not is_bound(provider, connection(origins=mixed))
+
+
+ISSUING = replace(
+    SHOPIFY,
+    token_grant=TokenGrant("client_credentials", "https://{shop}.id.test/{shop}/token"),
+    variable_rules=(Variable("shop", "[a-z]+"),),
+)
+BOUND = "oauth2 https://acme.id.test/acme/token"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "is_one"),
+    [
+        (BOUND, True),
+        ("oauth2 https://globex.id.test/globex/token", False),
+        ("oauth2 https://acme.id.test/globex/token", False),
+        ("oauth2 https://acme.id.test.evil.test/acme/token", False),
+        ("oauth2 https://evil.test/acme.id.test/acme/token", False),
+        ("oauth2 https://a.b.id.test/a.b/token", False),
+        ("oauth2 https://{shop}.id.test/{shop}/token", False),
+        (f"{BOUND} dpop=ES256", False),
+        ("header", False),
+    ],
+)
+def test_a_token_endpoint_has_the_variables_of_the_origin(scheme: str, *, is_one: bool):
+    origins = ("https://acme.myshopify.test",)
+    made = connection("shopify", origins=origins, scheme=scheme)
+    assert is_bound(ISSUING, made) is is_one
+
+
+def test_an_issuer_has_the_variables_of_the_origin():
+    grant = TokenGrant("client_credentials", issuer="https://{shop}.id.test")
+    provider = replace(ISSUING, token_grant=grant)
+    origins = ("https://acme.myshopify.test",)
+    for issuer, is_one in (("acme", True), ("globex", False)):
+        scheme = f"oauth2 https://elsewhere.test/token issuer=https://{issuer}.id.test"
+        assert is_bound(provider, connection(origins=origins, scheme=scheme)) is is_one
