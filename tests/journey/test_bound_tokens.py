@@ -188,7 +188,10 @@ def test_a_certificate_of_another_client_gets_no_token(tmp_path: Path, root: Iss
             ):
                 fields = {"client_id": app["client_id"]} | shown(wrong)
                 page = person.consent(gateway.link(fields=fields))
-                assert (page.status_code, "token_refused invalid_client" in page.text) == (400, True)
+                assert (page.status_code, "token_refused invalid_client" in page.text) == (
+                    400,
+                    True,
+                )
             assert gateway.connections() == {}
 
 

@@ -241,7 +241,7 @@ _ACCOUNT = r"(id_token|token)(\.[A-Za-z0-9_-]{1,64}){1,4}"
 class ExpiryEntry(Entry):
     """Where a token's answer says when it expires."""
 
-    field: str = Field("expires_in", pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")
+    field: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")] = "expires_in"
     """The member's name."""
     unit: Literal["s", "ms", "epoch_s", "epoch_ms", "rfc3339"] = "s"
     """What it tells: the time that is left, or the moment, as a Unix time or by RFC 3339."""
