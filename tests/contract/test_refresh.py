@@ -209,7 +209,9 @@ def test_a_consent_that_ends_unused_is_used_at_half_of_that_time(scene: Scene):
     scene.renew()
     token = scene.token()
     assert due_at(token) > NOW + timedelta(days=200)
-    assert NOW + timedelta(days=15) < due_at(token, scene.provider.idle_s) <= NOW + timedelta(days=30)
+    assert (
+        NOW + timedelta(days=15) < due_at(token, scene.provider.idle_s) <= NOW + timedelta(days=30)
+    )
     scene.later(days=15)
     assert not scene.renew().asked
     scene.later(days=15)

@@ -199,9 +199,7 @@ async fn call(
         };
         let go_again = match (remedy, digest) {
             (Remedy::Nonce, _) => true,
-            (_, Some(digest)) => {
-                sending.asked(digest, answer.headers(), parts.headers.get(AUTHORIZATION))?
-            }
+            (_, Some(digest)) => sending.asked(digest, answer.headers(), parts.headers.get(AUTHORIZATION))?,
             (_, None) => sending.renew_lease().await?,
         };
         if !go_again {

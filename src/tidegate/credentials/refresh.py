@@ -288,9 +288,7 @@ def was_not_sent(error: FetchError) -> bool:
     return error.problem.code in _NEVER_SENT or reason in _NOT_SENT
 
 
-def is_due(
-    token: IssuedToken, now: datetime, refused: int | None = None, idle_s: int = 0
-) -> bool:
+def is_due(token: IssuedToken, now: datetime, refused: int | None = None, idle_s: int = 0) -> bool:
     """Whether it is time to ask for the next one; of a `refused` one it always is."""
     if token.ended or (token.retry_at is not None and token.retry_at > now):
         return False

@@ -39,9 +39,7 @@ def is_bound(provider: Provider, connection: Connection) -> bool:
         return False
 
 
-def _is_of_one_scheme(
-    provider: Provider, connection: Connection, bound: TokenGrant | None
-) -> bool:
+def _is_of_one_scheme(provider: Provider, connection: Connection, bound: TokenGrant | None) -> bool:
     """Whether the credential's secrets may go to the token endpoint that is declared, if any."""
     if provider.login is not None:
         return connection.scheme == provider.login.scheme
