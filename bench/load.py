@@ -85,23 +85,53 @@ def saturate_counting_failures(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """What an open loop saw of a target that may refuse: `latency` is of the answers that were a success."""
+
+    latency: Latency
+    seconds: float
+    refused: int
+    refused_p99_us: float
+
+    @property
+    def goodput(self) -> float:
+        """Successful answers a second."""
+        return (self.latency.calls - self.refused) / self.seconds
+
+
 def pace(target: Target, cores: Cores, rate: float, seconds: float, *, seed: int) -> Latency:
     """Call at a steady mean rate, whatever the answers do.
 
     Raises:
         BenchError: a call was refused or broken.
     """
+    seen = flood(target, cores, rate, seconds, seed=seed, connections=CONNECTIONS)
+    if seen.refused:
+        raise BenchError(f"{target.name}: {seen.refused} calls refused")
+    return seen.latency
+
+
+def flood(
+    target: Target, cores: Cores, rate: float, seconds: float, *, seed: int, connections: int
+) -> Flood:
+    """As `pace`, of a target that may refuse.
+
+    Raises:
+        BenchError: a connection broke.
+    """
     warmup = int(rate)  # the first second
     argv = [str(_LOADGEN_BUILT / "release" / "loadgen"), "--target", f"127.0.0.1:{target.port}"]
     argv += ["--path", target.path, "--rate", f"{rate:.0f}", "--calls", f"{rate * seconds:.0f}"]
-    argv += ["--warmup", str(warmup), "--connections", str(CONNECTIONS), "--seed", str(seed)]
+    argv += ["--warmup", str(warmup), "--connections", str(connections), "--seed", str(seed)]
     for name, value in target.headers.items():
         argv += ["--header", f"{name}: {value}"]
     seen = _run(argv, cores, dict(os.environ))
-    refused, failed = seen.pop("refused"), seen.pop("failed")
-    if refused or failed:
-        raise BenchError(f"{target.name}: {refused:.0f} calls refused, {failed:.0f} broken")
-    return Latency(calls=int(seen.pop("calls")), **seen)
+    refused, failed = int(seen.pop("refused")), int(seen.pop("failed"))
+    if failed:
+        raise BenchError(f"{target.name}: {failed} calls broken")
+    took_s, refused_p99_us = seen.pop("took_us") / 1e6, seen.pop("refused_p99_us")
+    return Flood(Latency(calls=int(seen.pop("calls")), **seen), took_s, refused, refused_p99_us)
 
 
 def build_generator() -> None:

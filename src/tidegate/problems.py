@@ -236,6 +236,13 @@ _LIST: Final = (
         Fixer.OPERATOR,
     ),
     Problem(
+        "circuit_open",
+        503,
+        "The provider is failing, and is left alone for a moment",
+        "Calls to the provider failed one after the other, so that none is sent for some seconds.",
+        Fixer.PROVIDER,
+    ),
+    Problem(
         "internal",
         500,
         "Tidegate failed",

@@ -56,6 +56,7 @@ def put_before(
     authority: Authority,
     origin: str,
     *,
+    origins: str = "",
     http: str = "auto",
     listen: str = "",
     gateway: str = "",
@@ -67,8 +68,8 @@ def put_before(
 ) -> Iterator[Passage]:
     """Run a gateway before an origin; what is given as text is added to its declaration.
 
-    `grants` names the added providers that the consumer may call. With `connect` false the home is one
-    that an earlier run in this folder left.
+    `origins` takes the place of the origin. `grants` names the added providers that the consumer may
+    call. With `connect` false the home is one that an earlier run in this folder left.
     """
     ca = authority.write(folder / "ca.pem")
     declared = f"""
@@ -78,7 +79,7 @@ clients: {{{", ".join(f"{client}: {{}}" for client in clients)}}}
 consumers: {{app: {{clients: [{", ".join(clients)}]}}}}
 providers:
   there:
-    origin: {origin}
+    {origins or f"origin: {origin}"}
     auth: bearer
     http: {http}
     operations: {OPERATIONS}

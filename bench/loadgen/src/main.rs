@@ -38,7 +38,7 @@ const TIMER: u64 = u64::MAX;
 fn main() {
     let outcome = Options::from_args().and_then(|options| run(&options));
     match outcome {
-        Ok(summary) => println!("{}", summary.into_json()),
+        Ok((summary, took)) => println!("{}", summary.into_json(took)),
         Err(error) => {
             eprintln!("loadgen: {error}");
             std::process::exit(1);
@@ -46,7 +46,7 @@ fn main() {
     }
 }
 
-fn run(options: &Options) -> io::Result<Summary> {
+fn run(options: &Options) -> io::Result<(Summary, Duration)> {
     let mut generator = Generator::new(options)?;
     let mut events = Vec::with_capacity(options.connections + 1);
     while !generator.finished() {
@@ -65,7 +65,8 @@ fn run(options: &Options) -> io::Result<Summary> {
             }
         }
     }
-    Ok(generator.summary)
+    let took = generator.began.elapsed();
+    Ok((generator.summary, took))
 }
 
 struct Generator<'a> {

@@ -9,6 +9,8 @@ pub struct Summary {
     failed: u64,
     refused: u64,
     latencies_ns: Vec<u64>,
+    /// Of the answers that were no success.
+    refusals_ns: Vec<u64>,
     lateness_ns: Vec<u64>,
 }
 
@@ -21,6 +23,7 @@ impl Summary {
             finished: 0,
             failed: 0,
             refused: 0,
+            refusals_ns: Vec::new(),
             latencies_ns: Vec::with_capacity(room),
             lateness_ns: Vec::with_capacity(room),
         }
@@ -36,11 +39,13 @@ impl Summary {
 
     pub fn answered(&mut self, latency: Duration, status: u16) {
         self.finished += 1;
-        if !(200..300).contains(&status) {
+        let refused = !(200..300).contains(&status);
+        if refused {
             self.refused += 1;
         }
         if self.finished > self.warmup {
-            self.latencies_ns.push(nanos(latency));
+            let kept = if refused { &mut self.refusals_ns } else { &mut self.latencies_ns };
+            kept.push(nanos(latency));
         }
     }
 
@@ -49,17 +54,21 @@ impl Summary {
         self.failed += 1;
     }
 
-    pub fn into_json(mut self) -> String {
+    /// `took`: from the first intended start to the last answer.
+    pub fn into_json(mut self, took: Duration) -> String {
         self.latencies_ns.sort_unstable();
+        self.refusals_ns.sort_unstable();
         self.lateness_ns.sort_unstable();
         let us = |values: &[u64], permille| percentile_us(values, permille);
         format!(
-            "{{\"calls\": {}, \"failed\": {}, \"refused\": {}, \"p50_us\": {:.1}, \"p90_us\": {:.1}, \
+            "{{\"calls\": {}, \"failed\": {}, \"refused\": {}, \"took_us\": {}, \"refused_p99_us\": {:.1}, \"p50_us\": {:.1}, \"p90_us\": {:.1}, \
              \"p99_us\": {:.1}, \"p999_us\": {:.1}, \"max_us\": {:.1}, \"late_p50_us\": {:.1}, \
              \"late_p99_us\": {:.1}}}",
             self.started,
             self.failed,
             self.refused,
+            took.as_micros(),
+            if self.refusals_ns.is_empty() { 0.0 } else { us(&self.refusals_ns, 990) },
             us(&self.latencies_ns, 500),
             us(&self.latencies_ns, 900),
             us(&self.latencies_ns, 990),

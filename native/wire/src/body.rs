@@ -17,7 +17,7 @@ use crate::call::Trace;
 use crate::dial::pool::Borrowed;
 use crate::echo::{Echo, Echoed};
 use crate::error::{Code, Refusal};
-use crate::forward::Limits;
+use crate::forward::deadline::Limits;
 
 /// Why a stream was cut. What reaches the wire is an abort; what it was goes to the record.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ pub struct Progress {
 }
 
 /// A body is kept up to this size: what is larger goes out once.
-const KEPT_MAX: u64 = 64 << 10;
+pub const KEPT_MAX: u64 = 64 << 10;
 
 /// The consumer's request body on its way to the provider.
 pub struct RequestBody {
@@ -145,6 +145,18 @@ impl RequestBody {
             self.again.push_back(whole.clone());
         }
         Ok(whole)
+    }
+
+    /// Let other bytes go out than those that were gathered.
+    pub fn replace(&mut self, whole: Bytes) {
+        *self.progress.kept.borrow_mut() = Some(vec![whole.clone()]);
+        self.inner = None;
+        self.again = VecDeque::from([whole]);
+    }
+
+    /// How many bytes will come, where that is known beforehand.
+    pub fn exact_bytes(&self) -> Option<u64> {
+        self.size_hint().exact()
     }
 
     pub fn is_empty(&self) -> bool {

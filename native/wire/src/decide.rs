@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::error::{Code, Refusal};
 use crate::route::Routed;
-use crate::snapshot::{ClientIndex, Connection, Consumer, Grant, Mode, Snapshot};
+use crate::snapshot::{ClientIndex, Connection, Consumer, Deadlines, Grant, Mode, Snapshot};
 
 /// Where a call says for which client, and by which connection, it is made.
 #[derive(Debug, Default, Clone, Copy)]
@@ -42,6 +42,13 @@ pub struct AllowedCall<'s> {
     pub verdict: Verdict,
     pub rule: Arc<str>,
     pub connection: Option<Arc<Connection>>,
+}
+
+impl AllowedCall<'_> {
+    /// The operation's own, or the provider's.
+    pub fn deadlines(&self) -> &Deadlines {
+        self.routed.operation.deadlines.as_deref().unwrap_or(&self.routed.provider.deadlines)
+    }
 }
 
 /// Decide about a call for `client`, as `for_client` found it; `now` is in Unix seconds.

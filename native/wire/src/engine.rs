@@ -44,6 +44,9 @@ pub struct Config {
     pub body_idle_timeout_ms: u64,
     #[serde(default = "default_connections")]
     pub connections_max: u64,
+    /// Calls under way at once; each holds memory.
+    #[serde(default = "default_calls")]
+    pub calls_max: u64,
     /// Off only to measure what recording costs.
     #[serde(default = "yes")]
     pub record: bool,
@@ -92,6 +95,9 @@ fn default_body_idle_timeout() -> u64 {
 }
 fn default_connections() -> u64 {
     20_000
+}
+fn default_calls() -> u64 {
+    10_000
 }
 fn yes() -> bool {
     true
@@ -183,6 +189,7 @@ impl Engine {
     pub fn publish(&self, document: &[u8]) -> Result<u64, EngineError> {
         let snapshot = Snapshot::parse(document)?;
         let revision = snapshot.revision;
+        self.shared.faults.keep(&snapshot);
         self.shared.snapshot.store(Some(Arc::new(snapshot)));
         Ok(revision)
     }

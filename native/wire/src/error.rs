@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -55,6 +56,7 @@ problems! {
     Unsupported = "unsupported", 501, "http_request_denied", "Tidegate does not carry this";
     Overloaded = "overloaded", 503, "proxy_internal_response", "Tidegate has no room for the call";
     NotReady = "not_ready", 503, "proxy_configuration_error", "Tidegate has no configuration yet";
+    CircuitOpen = "circuit_open", 503, "destination_unavailable", "The provider is failing, and is left alone for a moment";
     Internal = "internal", 500, "proxy_internal_error", "Tidegate failed";
 }
 
@@ -78,18 +80,26 @@ pub struct Refusal {
     pub code: Code,
     pub detail: Cow<'static, str>,
     pub rule: Option<Arc<str>>,
+    /// How long the consumer is asked to wait before it tries again.
+    pub retry_after: Option<Duration>,
     /// For the record only.
     pub internal: Option<Cow<'static, str>>,
 }
 
 impl Refusal {
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), rule: None, internal: None }
+        Self { code, detail: detail.into(), rule: None, retry_after: None, internal: None }
     }
 
     #[must_use]
     pub fn by(mut self, rule: Arc<str>) -> Self {
         self.rule = Some(rule);
+        self
+    }
+
+    #[must_use]
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -41,6 +41,11 @@ impl StepTimes {
 
 pub fn micros(from: Instant, to: Instant) -> u32 {
     u32::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u32::MAX)
+}
+
+/// The time since 1970.
+pub fn unix_now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Serialize for StepTimes {
@@ -82,6 +87,12 @@ pub struct Event {
     pub address: Option<SocketAddr>,
     pub http: &'static str,
     pub retries: u32,
+    /// What the breaker did, or this call to it: `open`, `opened`, `probe` or `closed`.
+    pub breaker: Option<&'static str>,
+    /// The origin that stood in for the operation's own.
+    pub failover: Option<Box<str>>,
+    /// Whether a second request, sent because the first was late, `won` or `lost`.
+    pub hedge: Option<&'static str>,
     pub token: Option<Arc<str>>,
     pub connection: Option<Arc<str>>,
     pub query: Vec<Box<str>>,

@@ -9,6 +9,7 @@ use crate::authenticate::Authenticated;
 use crate::decide::{Named, decide, for_client};
 use crate::engine::{EngineError, Question, unix_now};
 use crate::error::{Code, Refusal};
+use crate::forward::telling::told as told_of_faults;
 use crate::route::{address, route};
 use crate::snapshot::{AccessToken, Snapshot};
 
@@ -130,6 +131,7 @@ fn walk(
         "the connection's credential, bound to that origin"
     };
     told.pass("attach", None, attached.to_owned());
+    told.pass("forward", None, told_of_faults(&allowed.routed, &method));
     Ok(())
 }
 

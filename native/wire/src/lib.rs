@@ -17,6 +17,7 @@ pub mod listen;
 pub mod record;
 pub mod respond;
 pub mod route;
+pub mod shed;
 pub mod sign;
 
 pub mod body;

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::dial::tls::TlsPolicy;
 use crate::echo::EchoPolicy;
+use crate::forward::rules::Resilience;
 use crate::hooks::HookSigner;
 use crate::identity::{Issuer, Proof};
 use crate::origin::Origin;
@@ -94,6 +95,7 @@ pub struct Provider {
     pub echo: EchoPolicy,
     /// The statuses by which the provider says that it does not take a token any more.
     pub over: Box<[u16]>,
+    pub resilience: Option<Box<Resilience>>,
     /// A fingerprint of the address and TLS rules: a connection proven under others is not reused.
     pub rules: u64,
 }
@@ -102,6 +104,8 @@ pub struct Provider {
 pub struct Operation {
     pub id: Arc<str>,
     pub origin: usize,
+    /// Where they are not the provider's.
+    pub deadlines: Option<Box<Deadlines>>,
 }
 
 /// Where one field of a credential is put.
@@ -368,7 +372,7 @@ mod raw {
         AccessToken, Arc, AttachPart, Bounds, ClientIndex, Connection, Consumer, ConsumerIndex, Deadlines,
         Denial, Deserialize, EchoPolicy, Grant, Grants, HashMap, HeaderName, HeaderValue, HookSigner,
         Identity, IpNet, Issuer, Method, Mode, Operation, OperationSet, OperationTable, Origin, Proof,
-        Provider, ProviderIndex, Signer, SnapshotError, TlsPolicy,
+        Provider, ProviderIndex, Resilience, Signer, SnapshotError, TlsPolicy,
     };
     use jsonwebtoken::Algorithm;
     use std::borrow::Cow;
@@ -467,10 +471,22 @@ mod raw {
         echo: EchoPolicy,
         #[serde(default = "unauthorized")]
         over: Box<[u16]>,
+        #[serde(default)]
+        resilience: Option<Box<Resilience>>,
+        #[serde(default)]
+        operation_deadlines: Vec<RawOperationDeadlines>,
     }
 
     fn unauthorized() -> Box<[u16]> {
         Box::new([401])
+    }
+
+    /// Deadlines of some operations, by their numbers.
+    #[derive(Deserialize)]
+    struct RawOperationDeadlines {
+        operations: Vec<u32>,
+        #[serde(flatten)]
+        deadlines: Deadlines,
     }
 
     #[derive(Deserialize)]
@@ -723,7 +739,18 @@ mod raw {
                         "operation `{id}` names origin {origin}, which does not exist"
                     )));
                 }
-                operations.push(Operation { id: Arc::from(&**id), origin: *origin });
+                operations.push(Operation { id: Arc::from(&**id), origin: *origin, deadlines: None });
+            }
+            for some in &self.operation_deadlines {
+                for number in &some.operations {
+                    let operation = operations.get_mut(*number as usize).ok_or_else(|| {
+                        wrong(format!("deadlines name operation {number}, which does not exist"))
+                    })?;
+                    operation.deadlines = Some(Box::new(some.deadlines));
+                }
+            }
+            if let Some(resilience) = &self.resilience {
+                resilience.check(self.origins.len(), operations.len()).map_err(&wrong)?;
             }
             let origins = self
                 .origins
@@ -767,6 +794,7 @@ mod raw {
                 secret_fields: self.secret_fields.into(),
                 echo: self.echo,
                 over: self.over,
+                resilience: self.resilience,
                 rules: rules.finish(),
             })
         }

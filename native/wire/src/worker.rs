@@ -14,11 +14,13 @@ use tokio::task::LocalSet;
 use crate::dial::Dialler;
 use crate::dial::pool::Pool;
 use crate::engine::Config;
+use crate::forward::state::Memory;
 use crate::hooks::Hooks;
 use crate::identity::Keys;
 use crate::lease::Leases;
 use crate::listen::{self, Bound};
 use crate::record::{HOLD, WorkerRecord};
+use crate::shed::Shed;
 use crate::snapshot::Snapshot;
 
 /// What all workers see.
@@ -28,6 +30,7 @@ pub struct Shared {
     pub leases: Leases,
     pub hooks: Hooks,
     pub issuer_keys: Keys,
+    pub faults: Memory,
     pub token_key: hmac::Key,
     pub ready: AtomicBool,
     pub connections: AtomicU64,
@@ -43,6 +46,7 @@ impl Shared {
             leases: Leases::default(),
             hooks: Hooks::default(),
             issuer_keys: Keys::default(),
+            faults: Memory::default(),
             token_key: hmac::Key::new(hmac::HMAC_SHA256, token_key),
             ready: AtomicBool::new(false),
             connections: AtomicU64::new(0),
@@ -78,6 +82,7 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     pub pool: Rc<Pool>,
     pub record: WorkerRecord,
+    pub shed: Shed,
     chance: RefCell<Chance>,
 }
 
@@ -93,6 +98,7 @@ impl Worker {
             shared,
             pool: Rc::new(Pool::new(dialler)),
             record,
+            shed: Shed::default(),
             chance: RefCell::new(Chance { bytes: [0; 640], used: 640 }),
         }
     }

@@ -26,6 +26,7 @@ def engine_config(settings: catalog.Settings, spool: Path) -> EngineConfig:
         idle_timeout_ms=settings.idle_timeout_ms,
         body_idle_timeout_ms=settings.body_idle_timeout_ms,
         connections_max=settings.connections_max,
+        calls_max=settings.calls_max,
         resolver=Resolver(
             servers=settings.resolver.servers,
             hosts=dict(settings.resolver.hosts),

@@ -37,6 +37,7 @@ _DAY_MS = 24 * 3_600_000
 _LONG_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
 _LONG_DURATION_MS_MAX = 3_650 * _DAY_MS
 _SIZE = re.compile(r"(\d{1,15})(B|KiB|MiB|GiB|TiB)")
+_PERCENT = re.compile(r"(\d{1,3})%")
 _PIN_BYTES = 32
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _ORIGIN_TEMPLATE = re.compile(r"https?://[a-z0-9_.{}-]+(:[0-9]+)?")
@@ -155,6 +156,13 @@ def _size(value: Any) -> Any:
     if found is None:
         refuse("a size is a whole number with a unit", "like `64KiB`, `10MiB` or `1GiB`")
     return int(found[1]) * _UNITS_BYTES[found[2]]
+
+
+def _percent(value: Any) -> Any:
+    found = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not 0 < int(found[1]) <= 100:  # noqa: PLR2004
+        refuse("a share is a whole number of percent, from 1% to 100%", "like `50%`")
+    return int(found[1])
 
 
 def _date(value: Any) -> Any:
@@ -395,6 +403,7 @@ CallText = Annotated[str, AfterValidator(_check_call), _text(rf"({'|'.join(METHO
 BasePath = Annotated[str, AfterValidator(_check_base_path), _text(r"/.*")]
 Duration = Annotated[int, BeforeValidator(_duration), _text(_DURATION.pattern)]
 LongDuration = Annotated[int, BeforeValidator(_long_duration), _text(_LONG_DURATION.pattern)]
+Percent = Annotated[int, BeforeValidator(_percent), _text(_PERCENT.pattern)]
 Pointer = Annotated[str, AfterValidator(check_pointer), _text("/.*")]
 OneGroup = Annotated[str, AfterValidator(_check_one_group), WithJsonSchema({"type": "string"})]
 Size = Annotated[int, BeforeValidator(_size), _text(_SIZE.pattern)]

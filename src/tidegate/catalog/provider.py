@@ -24,6 +24,7 @@ from tidegate.catalog.openapi import Api, read_operations
 from tidegate.catalog.origins import origin_problem
 from tidegate.catalog.patterns import shape
 from tidegate.catalog.preset import preset_entry, preset_names
+from tidegate.catalog.resilience import resilience_of
 from tidegate.catalog.rotation import over_preset, rotation_of
 from tidegate.catalog.schema import ProviderEntry
 from tidegate.catalog.yaml_source import Path, Source
@@ -101,6 +102,7 @@ class _Builder:
             variables=variables,
             variable_rules=self._rules(entry, variables),
             rotation=self._rotation(entry, preset, provider),
+            resilience=resilience_of(entry, self.declared, origins, operations, self._wrong),
         )
         self._check_fields(provider)
         if self.errors:

@@ -43,6 +43,15 @@ from tidegate.catalog.fields import (
     refuse,
 )
 from tidegate.catalog.login_form import LoginAuth
+from tidegate.catalog.resilience_form import (
+    BreakerEntry,
+    BulkheadEntry,
+    HedgeEntry,
+    IdempotencyEntry,
+    OperationDeadlinesEntry,
+    Plain,
+    RetryEntry,
+)
 from tidegate.catalog.rotation_form import RotationEntry
 from tidegate.catalog.templates import WrongTemplateError, read_template
 from tidegate.catalog.yaml_source import Path
@@ -621,7 +630,9 @@ class DeadlinesEntry(Entry):
     idle: Duration = 60_000
     """Between two bytes of a body, either way."""
     total: Duration = 600_000
-    """For the whole call."""
+    """For the whole call; a consumer asks for less by `Tidegate-Timeout`."""
+    operations: list[OperationDeadlinesEntry] = []
+    """Others for some operations."""
 
 
 class BoundsEntry(Entry):
@@ -677,6 +688,18 @@ class ProviderEntry(Entry):
     """How long its calls may wait."""
     bounds: BoundsEntry = BoundsEntry()
     """How much its calls may carry."""
+    idempotency: IdempotencyEntry | None = None
+    """How it knows that two requests are one."""
+    retry: Annotated[RetryEntry | None, Plain] = None
+    """When a call goes out again; never where this is absent."""
+    failover: list[OriginText] = []
+    """Origins that stand for one another: when one fails, the next is tried."""
+    breaker: Annotated[BreakerEntry | None, Plain] = None
+    """When calls to an origin that fails stop for a while; never where this is absent."""
+    bulkhead: BulkheadEntry | None = None
+    """How many calls are at it at once; unbounded where this is absent."""
+    hedge: HedgeEntry | None = None
+    """What is asked a second time when an answer is late; nothing where this is absent."""
     encoded_slash: bool = False
     """Let `%2F` stand inside a path parameter. A weakening."""
     echo: Literal["redact", "refuse"] = "redact"
@@ -793,6 +816,8 @@ class GatewayEntry(Entry):
     """Engine threads; one for each core where absent."""
     connections_max: int = Field(default=20_000, ge=1, le=1_000_000)
     """Consumer connections at once."""
+    calls_max: int = Field(default=10_000, ge=1, le=1_000_000)
+    """Calls under way at once."""
     head_timeout: Duration = 10_000
     """For a request's head."""
     idle_timeout: Duration = 75_000

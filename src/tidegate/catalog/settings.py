@@ -51,6 +51,7 @@ class Settings:
     listeners: tuple[Listener, ...]
     workers: int | None
     connections_max: int
+    calls_max: int
     head_timeout_ms: int
     idle_timeout_ms: int
     body_idle_timeout_ms: int
@@ -80,6 +81,7 @@ def load_settings(path: Path) -> Settings:
         ),
         workers=entry.workers,
         connections_max=entry.connections_max,
+        calls_max=entry.calls_max,
         head_timeout_ms=entry.head_timeout,
         idle_timeout_ms=entry.idle_timeout,
         body_idle_timeout_ms=entry.body_idle_timeout,

@@ -152,6 +152,8 @@ class _Lines:
         )
         if record.outcome != "ok" and record.detail:
             say_below((record.detail, QUIET), indent=self._widths[0] + 2)
+        if fate := _fate(record):
+            say_below((fate, QUIET), indent=self._widths[0] + 2)
 
 
 def _words(record: CallRecord) -> tuple[str, ...]:
@@ -164,6 +166,17 @@ def _words(record: CallRecord) -> tuple[str, ...]:
         record.provider or "-",
         record.operation or record.method,
     )
+
+
+def _fate(record: CallRecord) -> str:
+    """What it took to get the answer, where it was more than one try."""
+    parts = (
+        counted(record.retries, "repeat") if record.retries else "",
+        f"answered by {record.failover}" if record.failover else "",
+        f"second request {record.hedge}" if record.hedge else "",
+        f"breaker {record.breaker}" if record.breaker else "",
+    )
+    return ", ".join(part for part in parts if part)
 
 
 def _show_as_json(records: Sequence[CallRecord]) -> None:

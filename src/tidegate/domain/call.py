@@ -11,6 +11,9 @@ class CallRecord:
 
     `outcome` is `ok` or the problem's code. `decision` is `allow`, `deny` or `report`; `rule` names
     the grant or denial. `query` holds parameter names only. `steps_us` is step name → duration.
+    `retries` counts tries after the first. `breaker` is what the breaker did to this call (`open`,
+    `probe`) or this call to it (`opened`, `closed`); `failover` the origin that stood in for the
+    operation's own; `hedge` what became of a second request (`won`, `lost`).
     """
 
     id: str
@@ -40,6 +43,9 @@ class CallRecord:
     token: str | None
     connection: str | None
     query: tuple[str, ...] = ()
+    breaker: str | None = None
+    failover: str | None = None
+    hedge: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

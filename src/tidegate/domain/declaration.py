@@ -13,6 +13,7 @@ from tidegate.domain.attach import AttachPart
 from tidegate.domain.login import Login
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
+from tidegate.domain.resilience import PLAIN, Resilience
 from tidegate.domain.rotation import BY_HAND, Rotation
 from tidegate.domain.sign import Signer
 
@@ -146,6 +147,8 @@ class Provider:
     """How calls are signed, after all of `attach`."""
     rotation: Rotation = BY_HAND
     """How its credentials are replaced."""
+    resilience: Resilience = PLAIN
+    """What becomes of calls when it fails."""
 
     @property
     def issues(self) -> TokenGrant | Login | None:

@@ -49,6 +49,7 @@ class EngineConfig:
     idle_timeout_ms: int = 75_000
     body_idle_timeout_ms: int = 30_000
     connections_max: int = 20_000
+    calls_max: int = 10_000
     record: bool = True
     resolver: Resolver = Resolver()
 
@@ -64,6 +65,7 @@ class EngineConfig:
                 "idle_timeout_ms": self.idle_timeout_ms,
                 "body_idle_timeout_ms": self.body_idle_timeout_ms,
                 "connections_max": self.connections_max,
+                "calls_max": self.calls_max,
                 "record": self.record,
                 "resolver": asdict(self.resolver),
             }

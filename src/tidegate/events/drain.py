@@ -120,6 +120,7 @@ class Drain:
             for record in records:
                 self._note_use(record)
                 self._note_echo(record)
+                _tell_breaker(record)
         return taken
 
     def _until_taken(self, write: Callable[[], object]) -> bool:
@@ -198,6 +199,14 @@ class Drain:
         self._store.calls.add_gap(gap)
         # Told when it is on record: until then this is tried, and would be told, again and again.
         _tell_missing(gap)
+
+
+def _tell_breaker(record: CallRecord) -> None:
+    """Tell of a provider that is left alone from this call on, or called again."""
+    tell = {"opened": _log.warning, "closed": _log.info}.get(record.breaker or "")
+    if tell is not None:
+        names = {"provider": record.provider, "operation": record.operation, "call": record.id}
+        tell(f"circuit_{record.breaker}", **names)
 
 
 def _tell_missing(gap: Gap) -> None:

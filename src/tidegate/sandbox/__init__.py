@@ -2,10 +2,12 @@
 
 `server` runs it, `authority` gives it TLS, `provider` answers a request by the `contract` that was
 read from a document (`generate` fills what it leaves open), `credential` judges who calls,
-`misbehaviour` bends the answer, `received` remembers what came.
+`misbehaviour` bends the answer, `received` remembers what came. `keys` and `breaking` are providers of
+their own: one that manages keys, and one that breaks off wherever a call can break.
 """
 
 from tidegate.sandbox.authority import Authority, ServerCertificate
+from tidegate.sandbox.breaking import FAULTS, BreakingServer
 from tidegate.sandbox.contract import (
     Contract,
     contract_from_document,
@@ -30,8 +32,10 @@ from tidegate.sandbox.server import Options, Sandbox
 from tidegate.sandbox.tokens import TokenServer
 
 __all__ = [
+    "FAULTS",
     "Authority",
     "Big",
+    "BreakingServer",
     "Contract",
     "Cut",
     "Dialect",

@@ -63,7 +63,10 @@ def compile_snapshot(
         "issuers": [_issuer(issuer) for issuer in declaration.issuers],
         "consumers": [_consumer(consumer) for consumer in declaration.consumers],
         "tokens": _tokens(declaration, tokens, now),
-        "providers": [_provider(provider) for provider in declaration.providers],
+        "providers": [
+            _provider(provider, sets, alone=len(declaration.clients) < 2)  # noqa: PLR2004
+            for provider in declaration.providers
+        ],
         # Grants and denials fill the sets, so that these are written after them.
         "grants": [_grant(grant, sets) for grant in declaration.grants],
         "denials": [_denial(denial, sets) for denial in declaration.denials],
@@ -112,6 +115,11 @@ class _OperationSets:
             known = self._by_patterns[provider, patterns] = self._intern(provider, patterns)
         return known
 
+    def numbers(self, provider: str, patterns: tuple[str, ...]) -> list[int]:
+        """The numbers of the operations that the patterns select, in order."""
+        table = self._table(provider)
+        return sorted({number for pattern in patterns for number in table.matching(pattern)})
+
     def _intern(self, provider: str, patterns: tuple[str, ...]) -> int:
         table = self._table(provider)
         members = frozenset(number for pattern in patterns for number in table.matching(pattern))
@@ -159,7 +167,7 @@ def _tokens(declaration: Declaration, tokens: Iterable[AccessToken], now: dateti
     ]
 
 
-def _provider(provider: Provider) -> _Json:
+def _provider(provider: Provider, sets: _OperationSets, *, alone: bool) -> _Json:
     return {
         "name": provider.name,
         "origins": provider.origins,
@@ -181,7 +189,42 @@ def _provider(provider: Provider) -> _Json:
         ),
         "echo": provider.echo,
         "over": provider.login.over if provider.login else (401,),
+        **_resilience(provider, sets, alone=alone),
     }
+
+
+def _resilience(provider: Provider, sets: _OperationSets, *, alone: bool) -> _Json:
+    """What is declared about faults; nothing where nothing is. `alone`: there is one client."""
+    declared, written = provider.resilience, _Json()
+    for name in ("retry", "breaker"):
+        part = getattr(declared, name)
+        written |= {name: asdict(part)} if part else {}
+    if declared.idempotency:
+        key = declared.idempotency
+        written["idempotency"] = {
+            "in": key.place,
+            "name": key.name,
+            "operations": sets.numbers(provider.name, key.operations),
+            "generate": key.generate,
+            "across_origins": key.across_origins,
+            "hint": key.hint,
+        }
+    if declared.bulkhead:
+        calls = declared.bulkhead.calls
+        share = 100 if alone else declared.bulkhead.client_percent
+        written["bulkhead"] = {"calls": calls, "client_calls": max(1, calls * share // 100)}
+    if declared.hedge:
+        numbers = sets.numbers(provider.name, declared.hedge.operations)
+        written["hedge"] = {"operations": numbers}
+    if declared.failover:
+        written["failover"] = [provider.origins.index(origin) for origin in declared.failover]
+    found: _Json = {"resilience": written} if written else {}
+    if declared.deadlines:
+        found["operation_deadlines"] = [
+            asdict(one) | {"operations": sets.numbers(provider.name, one.operations)}
+            for one in declared.deadlines
+        ]
+    return found
 
 
 def _hook(signer: Signer | None) -> _Json | None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.columns import Instant, Names
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration: opening a store compares this, and loads Alembic only when it must."""
 
 metadata = sa.MetaData()
@@ -267,6 +267,9 @@ calls = sa.Table(
     sa.Column("connection", sa.Text),
     sa.Column("steps_us", sa.Text, nullable=False),
     sa.Column("query", sa.Text, nullable=False),
+    sa.Column("breaker", sa.Text),
+    sa.Column("failover", sa.Text),
+    sa.Column("hedge", sa.Text),
 )
 
 # Calls summed by hour, in the transaction that stores them. `latency` is a class of duration

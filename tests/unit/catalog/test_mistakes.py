@@ -148,6 +148,30 @@ MISTAKES: dict[str, tuple[str | bytes, str, str, str]] = {
     "pin": (beside_auth("tls: {pins: [sha1/abc]}"), "11:18", "not a pin", "SHA-256"),
     "missing CA": (beside_auth("tls: {ca: nowhere.pem}"), "11:15", "No such file", ""),
     "verification off": (beside_auth("tls: {verify: false}"), "11:11", "no key `verify`", "`pins`"),
+    "share": (beside_auth("bulkhead: {calls: 5, client_share: 0.5}"), "11:40", "of percent", "`50%`"),
+    "more tries": (beside_auth("retry: {tries: 3}"), "11:20", "less than or equal to 2", ""),
+    "status": (beside_auth("retry: {statuses: [200]}"), "11:24", "greater than or equal to 400", ""),
+    "two places": (
+        beside_auth("idempotency: {header: Key, query: key}"), "11:18", "one place", "keep `header`",
+    ),
+    "no keyed operation": (
+        beside_auth("idempotency: {header: Key, operations: [PUT *]}"),
+        "11:45", "`PUT *` matches no operation", "",
+    ),
+    "hedged writing": (
+        beside_auth("hedge: {operations: [POST *]}"), "11:26", "does more than read", "only GET",
+    ),
+    "a stranger stands in": (
+        beside_auth("failover: [https://api.ledger.test, https://b.ledger.test]"),
+        "11:41", "no origin of this provider", "",
+    ),
+    "one stands in": (
+        beside_auth("failover: [https://api.ledger.test]"), "11:15", "stands for no other", "",
+    ),
+    "deadlines of nothing": (
+        beside_auth("deadlines: {operations: [{operations: [DELETE *], total: 1s}]}"),
+        "11:44", "`DELETE *` matches no operation", "",
+    ),
     "range": (beside_auth("allow_private: [10.0.0.1/8]"), "11:21", "bits set", "`10.0.0.0/8`"),
     "range no list": (beside_auth("allow_private: yes"), "11:20", "a list should stand", ""),
     "secret": (beside_auth(f"headers: {{X-Key: {SECRET}}}"), "11:22", "looks like", "`tidegate connect`"),

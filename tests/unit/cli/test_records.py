@@ -66,6 +66,15 @@ def recorded(tidegate, state):
     return tidegate
 
 
+def test_what_it_took_to_get_an_answer_stands_below_the_call(tidegate, state):
+    more = {"retries": 2, "breaker": "opened", "failover": "https://us.ledger.test", "hedge": "won"}
+    state.store.calls.add([replace(ALLOWED, **more)])
+    _, below = tidegate("calls").out.splitlines()
+    assert below.strip() == (
+        "2 repeats, answered by https://us.ledger.test, second request won, breaker opened"
+    )
+
+
 def test_calls_stand_in_columns_and_a_refusal_says_why(recorded):
     first, second, why = recorded("calls").out.splitlines()
     assert re.split(r" {2,}", first)[1:] == [

@@ -1,11 +1,10 @@
-//! Send the call to the provider and wait for the head of its answer, within the deadlines.
+//! One try: send the call to the provider and wait for the head of its answer, within the deadlines.
 //!
-//! The body streams; what the consumer sends is what the provider gets. A call is sent again only on a
-//! connection that the provider had closed at rest: when not a byte was written, or when it asks for
-//! nothing but reading and has no body.
+//! The body streams; what the consumer sends is what the provider gets. Where there is no answer, this says
+//! whether the provider can have seen anything of the call.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -15,42 +14,36 @@ use crate::body::{Progress, RequestBody};
 use crate::dial::pool::Proven;
 use crate::dial::tls::{CERTIFICATE_REFUSED, refused_us};
 use crate::error::{Code, Refusal};
-use crate::snapshot::Deadlines;
+use crate::forward::deadline::Limits;
 
 /// How one try ended when it did not end in an answer.
 pub enum Failed {
     /// Nothing reached the provider: the request is whole and may go by another connection.
     Unsent(Box<Request<RequestBody>>),
-    /// A connection at rest broke under a call that is safe to repeat.
-    Stale,
+    /// The connection broke before an answer began, and the provider may have the call. `stale`: it had been
+    /// at rest, and the call asks for nothing but reading.
+    Broken {
+        refusal: Refusal,
+        stale: bool,
+    },
+    /// The provider was silent for as long as is declared.
+    Late(Refusal),
     Refused(Refusal),
 }
 
-/// Time limits of one call, counted from its start.
-pub struct Limits {
-    pub deadline: Instant,
-    pub first_byte: Duration,
-    pub body_idle: Duration,
-}
-
-impl Limits {
-    pub fn new(started: Instant, deadlines: &Deadlines, body_idle: Duration) -> Self {
-        Self { deadline: started + deadlines.total(), first_byte: deadlines.first_byte(), body_idle }
-    }
-}
-
-pub async fn forward(
+pub async fn once(
     proven: &mut Proven,
-    method: &Method,
     request: Request<RequestBody>,
     progress: &Rc<Progress>,
     limits: &Limits,
     timer: std::pin::Pin<&mut Sleep>,
 ) -> Result<Response<Incoming>, Failed> {
+    progress.touched.set(Instant::now());
+    let method = request.method().clone();
     let repeatable =
-        request.body().is_empty() && matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let sending = proven.send(method, request);
-    let outcome = until_late(sending, progress, limits, timer).await.map_err(Failed::Refused)?;
+        request.body().is_empty() && matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let sending = proven.send(&method, request);
+    let outcome = until_late(sending, progress, limits, timer).await?;
     outcome.map_err(|mut error| {
         if refused_us(error.error()) {
             let refusal = Refusal::new(
@@ -80,15 +73,15 @@ pub async fn forward(
                 "The request body is not well formed or was cut short.",
             ));
         }
-        if repeatable && proven.reused {
-            return Failed::Stale;
+        let stale = repeatable && proven.reused;
+        if error.is_parse() && !stale {
+            let refusal =
+                Refusal::new(Code::ResponseRejected, "The provider's answer is not well-formed HTTP.");
+            return Failed::Refused(refusal.because(error.to_string()));
         }
-        let refusal = if error.is_parse() {
-            Refusal::new(Code::ResponseRejected, "The provider's answer is not well-formed HTTP.")
-        } else {
-            Refusal::new(Code::ProviderUnreachable, "The provider closed the connection before it answered.")
-        };
-        Failed::Refused(refusal.because(error.to_string()))
+        let refusal =
+            Refusal::new(Code::ProviderUnreachable, "The provider closed the connection before it answered.");
+        Failed::Broken { refusal: refusal.because(error.to_string()), stale }
     })
 }
 
@@ -98,7 +91,7 @@ async fn until_late<T>(
     progress: &Progress,
     limits: &Limits,
     mut timer: std::pin::Pin<&mut Sleep>,
-) -> Result<T, Refusal> {
+) -> Result<T, Failed> {
     let mut answer = std::pin::pin!(answer);
     let mut wake = limits.deadline.min(progress.touched.get() + limits.first_byte.min(limits.body_idle));
     timer.set(sleep_until(wake.into()));
@@ -110,15 +103,23 @@ async fn until_late<T>(
         }
         let now = Instant::now();
         if now >= limits.deadline {
-            return Err(Refusal::new(Code::ProviderTimeout, "The call took longer than its deadline."));
+            let refusal = Refusal::new(Code::ProviderTimeout, "The call took longer than its deadline.");
+            // A consumer that asks for little time says nothing of the provider.
+            return Err(if limits.consumers { Failed::Refused(refusal) } else { Failed::Late(refusal) });
         }
         let limit = if progress.done.get() { limits.first_byte } else { limits.body_idle };
         let late = progress.touched.get() + limit;
         if now >= late {
             return Err(if progress.done.get() {
-                Refusal::new(Code::ProviderTimeout, "The provider did not begin to answer in time.")
+                Failed::Late(Refusal::new(
+                    Code::ProviderTimeout,
+                    "The provider did not begin to answer in time.",
+                ))
             } else {
-                Refusal::new(Code::Timeout, "The rest of the request body did not arrive in time.")
+                Failed::Refused(Refusal::new(
+                    Code::Timeout,
+                    "The rest of the request body did not arrive in time.",
+                ))
             });
         }
         wake = limits.deadline.min(late);
