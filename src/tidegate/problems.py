@@ -145,6 +145,14 @@ _LIST: Final = (
         "No grant covers the call, or a denial forbids it.",
         Fixer.OPERATOR,
     ),
+    # admit: whether it comes too soon.
+    Problem(
+        "throttled",
+        429,
+        "The call comes sooner than a limit allows",
+        "A limit on the consumer, the client or the grant is reached; `Retry-After` says until when.",
+        Fixer.CONSUMER,
+    ),
     # dial: whether the other end is the one that was meant.
     Problem(
         "destination_prohibited",

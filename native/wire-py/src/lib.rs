@@ -1,7 +1,7 @@
 //! The wire path as a Python module: conversions and lifetimes, nothing else. `_wire.pyi` mirrors it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
@@ -147,6 +147,10 @@ impl Engine {
         Ok((fetched.status, fetched.headers, PyBytes::new(python, &fetched.body)))
     }
 
+    fn limits(&self) -> String {
+        self.0.limits()
+    }
+
     fn stats(&self) -> BTreeMap<&'static str, u64> {
         self.0.stats().into_iter().collect()
     }
@@ -176,6 +180,19 @@ fn explain(python: Python<'_>, snapshot: &[u8], question: &str) -> PyResult<Stri
 }
 
 #[pyfunction]
+#[allow(clippy::needless_pass_by_value)] // the shape that Python's arguments come in
+fn read_signals(
+    dialect: &str,
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Option<&[u8]>,
+    now_ms: u64,
+) -> PyResult<String> {
+    let now = UNIX_EPOCH + Duration::from_millis(now_ms);
+    tidegate_wire::dialect::heard_as_json(dialect, status, &headers, body, now).map_err(refused)
+}
+
+#[pyfunction]
 fn classify_address(text: &str) -> Option<String> {
     engine::classify_address(text)
 }
@@ -183,5 +200,5 @@ fn classify_address(text: &str) -> Option<String> {
 #[pymodule]
 mod _wire {
     #[pymodule_export]
-    use super::{Engine, EngineError, FetchError, classify_address, explain, problems, version};
+    use super::{Engine, EngineError, FetchError, classify_address, explain, problems, read_signals, version};
 }

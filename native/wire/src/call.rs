@@ -1,23 +1,25 @@
 //! The way of one call, read from top to bottom.
 //!
-//! listen → authenticate → route → decide → (admit → protect → cache → reserve) → dial → attach →
+//! listen → authenticate → route → decide → admit → (protect → cache → reserve) → dial → attach →
 //! forward → respond → record. Each step takes the proof that the step before it made; each refusal is
 //! one problem; and whatever happens, `Trace` records the call once when it is dropped.
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::admit::{Admission, admit};
 use crate::authenticate::{Shown, authenticate};
 use crate::body::{AnswerBody, Progress, ProviderStream, RequestBody, StreamLimits};
 use crate::decide::{AllowedCall, Named, decide, for_client};
 use crate::dial::pool::{Borrowed, Proven};
+use crate::dialect::Heard;
 use crate::echo::{self, Echo};
 use crate::error::{Code, Refusal};
 use crate::event::{CallId, Event, Step, micros, unix_now};
@@ -31,12 +33,14 @@ use crate::forward::way::Way;
 use crate::headers;
 use crate::listen::guard::BegunCall;
 use crate::listen::{self, Consumer};
+use crate::ratelimit::{self, Throttled};
+use crate::reserve::signal::Signal;
 use crate::respond::{Route, respond};
 use crate::route::path::parameter_names;
 use crate::route::{address, route};
 use crate::shed;
 use crate::sign;
-use crate::snapshot::ConsumerIndex;
+use crate::snapshot::{ConsumerIndex, Provider};
 use crate::worker::Worker;
 
 /// How long the next piece of a request body may take.
@@ -142,9 +146,13 @@ async fn call(
         trace.event.decision = (refusal.code == Code::Denied).then_some("deny");
     })?;
     trace.decided(&allowed);
-    let at = trace.step(Step::Decide, at);
+    let mut at = trace.step(Step::Decide, at);
 
-    // 4. admit, protect, cache, reserve: not yet.
+    // 4. admit: is it within the limits of who calls?
+    trace.admission = admit(&shared.buckets, &snapshot, &allowed, at)?;
+    if trace.admission.is_some() {
+        at = trace.step(Step::Admit, at);
+    }
 
     // 5. dial: a connection that is proven to lead to the origin, or to one that stands in for it.
     let (provider, deadlines) = (allowed.routed.provider, allowed.deadlines());
@@ -152,7 +160,7 @@ async fn call(
     let lease = lease(worker, &allowed, now)?;
     let mut way = Way::begin(worker, &snapshot, &allowed, lease, limits, trace)?;
     let proven = way.dial(trace).await?;
-    let mut at = trace.step(Step::Dial, at);
+    at = trace.step(Step::Dial, at);
 
     // 6. attach: the consumer's own fields are dropped, the credential goes on the final bytes.
     headers::clean_request(&mut parts.headers, provider);
@@ -189,6 +197,7 @@ async fn call(
 
     // 8. respond: bound it, clean it, strike out the credential, turn its redirects round.
     let (mut parts, incoming) = answer.into_parts();
+    let too_soon = heard(provider, &parts).iter().any(|signal| signal.throttled);
     let echo = Echo::begin(lease.as_ref(), provider, &method, &mut parts)?;
     let gateway = (!host.is_empty()).then(|| format!("{}://{host}", consumer.scheme));
     let turn = Route {
@@ -204,6 +213,13 @@ async fn call(
     parts.extensions.clear();
     parts.headers.insert("tidegate-call", headers::value(trace.event.id.as_str()));
     parts.headers.append("server-timing", headers::value(&trace.own_share()));
+    for name in provider.dialect.iter().flat_map(|dialect| dialect.hidden()) {
+        parts.headers.remove(name);
+    }
+    if too_soon {
+        parts.headers.insert("tidegate-throttle", HeaderValue::from_static("provider"));
+    }
+    trace.tell_limits(&mut parts.headers);
     Ok(Answer {
         parts,
         incoming,
@@ -247,6 +263,18 @@ fn received(
         return Err(Refusal::new(Code::UriTooLong, "The request target is longer than 8 KiB."));
     }
     Ok((parts, incoming))
+}
+
+/// What the head of an answer says of the provider's limits. Answers of success refuse nothing by their head.
+fn heard(provider: &Provider, parts: &http::response::Parts) -> Vec<Signal> {
+    if parts.status.is_success() {
+        return Vec::new();
+    }
+    let (status, headers, now) = (parts.status, &parts.headers, SystemTime::now());
+    match &provider.dialect {
+        Some(dialect) => dialect.read(Heard { status, headers, body: None, now }),
+        None => Signal::standard(status, headers, now).into_iter().collect(),
+    }
 }
 
 fn host_header(parts: &Parts) -> Option<String> {
@@ -300,6 +328,10 @@ fn refusal_answer(refusal: &Refusal, trace: &Trace) -> Response<AnswerBody> {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
+    trace.tell_limits(headers);
+    if let Some(throttled) = &refusal.throttled {
+        tell_limits(headers, throttled);
+    }
     match refusal.code {
         Code::Unauthenticated => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tidegate\""));
@@ -312,11 +344,23 @@ fn refusal_answer(refusal: &Refusal, trace: &Trace) -> Response<AnswerBody> {
     answer
 }
 
+/// Which limits stood in the way of a call, and when it may come again.
+fn tell_limits(headers: &mut HeaderMap, throttled: &Throttled) {
+    headers.insert("ratelimit-policy", ratelimit::policy_field(&throttled.limits));
+    headers.insert("ratelimit", ratelimit::limit_field(&throttled.limits));
+    headers.insert("tidegate-throttle", headers::value(&format!("gateway;scope={}", throttled.scope)));
+    if let Some(wait) = throttled.retry_after {
+        headers.insert(RETRY_AFTER, ratelimit::seconds_up(wait).max(1).into());
+    }
+}
+
 /// One call's event in the making. Dropped, it is recorded: on every exit, once.
 pub struct Trace {
     worker: Rc<Worker>,
     /// The guard's own knowledge of the request; while it is held, the connection is not idle.
     begun: Option<BegunCall>,
+    /// While it is held, the call counts as under way.
+    admission: Option<Admission>,
     started: Instant,
     pub event: Event,
     progress: Option<Rc<Progress>>,
@@ -343,6 +387,7 @@ impl Trace {
         Self {
             worker: Rc::clone(worker),
             begun: consumer.begin(),
+            admission: None,
             started: Instant::now(),
             event,
             progress: None,
@@ -384,6 +429,12 @@ impl Trace {
     fn answered(&mut self, status: StatusCode) {
         self.event.status = status.as_u16();
         self.responding = Some(Instant::now());
+    }
+
+    fn tell_limits(&self, headers: &mut HeaderMap) {
+        if let Some(admission) = &self.admission {
+            admission.tell(headers, Instant::now(), &self.worker.shared.buckets);
+        }
     }
 
     pub fn received(&mut self, bytes: u64) {

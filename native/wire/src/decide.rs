@@ -41,6 +41,8 @@ pub struct AllowedCall<'s> {
     pub client: ClientIndex,
     pub verdict: Verdict,
     pub rule: Arc<str>,
+    /// The grant that covers the call, or lets it through unless it is covered.
+    pub grant: &'s Grant,
     pub connection: Option<Arc<Connection>>,
 }
 
@@ -71,10 +73,10 @@ pub fn decide<'s>(
         .by(Arc::clone(&token.id)));
     }
     // 3. A grant that covers the call.
-    let (verdict, rule) = granted(snapshot, &routed, client, now)?;
+    let (verdict, grant) = granted(snapshot, &routed, client, now)?;
     // 4. The client's account at the provider.
     let connection = connection(snapshot, &routed, client, named.connection.unwrap_or("default"))?;
-    Ok(AllowedCall { routed, client, verdict, rule, connection })
+    Ok(AllowedCall { routed, client, verdict, rule: Arc::clone(&grant.name), grant, connection })
 }
 
 /// For which client the call is: it must be one of the consumer's.
@@ -83,7 +85,7 @@ pub fn for_client(
     routed: &Routed<'_>,
     named: Named<'_>,
 ) -> Result<ClientIndex, Refusal> {
-    let Consumer { name: consumer, clients } = routed.caller.consumer;
+    let Consumer { name: consumer, clients, .. } = routed.caller.consumer;
     // One answer for a client that is not there and for one that is another's: nobody learns names here.
     let unknown = || {
         Refusal::new(
@@ -131,18 +133,18 @@ fn refuse_denied(snapshot: &Snapshot, routed: &Routed<'_>, client: ClientIndex) 
     }
 }
 
-fn granted(
-    snapshot: &Snapshot,
+fn granted<'s>(
+    snapshot: &'s Snapshot,
     routed: &Routed<'_>,
     client: ClientIndex,
     now: u64,
-) -> Result<(Verdict, Arc<str>), Refusal> {
+) -> Result<(Verdict, &'s Grant), Refusal> {
     let grants = snapshot.grants(routed.caller.token.consumer, routed.provider_index);
     let for_client = |grant: &Grant| grant.clients.is_empty() || grant.clients.contains(&client);
     let covering =
         grants.and_then(|grants| grants.covering(&snapshot.operation_sets, routed.number, for_client));
     if let Some(grant) = covering {
-        return Ok((Verdict::Allow, Arc::clone(&grant.name)));
+        return Ok((Verdict::Allow, grant));
     }
     let reports = |grant: &Grant| match grant.mode {
         Mode::Enforce => false,
@@ -150,7 +152,7 @@ fn granted(
     };
     let reporting = grants.and_then(|grants| grants.iter().find(|grant| for_client(grant) && reports(grant)));
     if let Some(grant) = reporting {
-        return Ok((Verdict::Report, Arc::clone(&grant.name)));
+        return Ok((Verdict::Report, grant));
     }
     let (consumer, provider, operation) =
         (&routed.caller.consumer.name, &routed.provider.name, &routed.operation.id);

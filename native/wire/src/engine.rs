@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use crate::admit;
 use crate::dial::Dialler;
 use crate::dial::resolve;
 use crate::fetch::{self, FetchError, FetchOptions, Fetched, SecretFields};
@@ -274,6 +275,14 @@ impl Engine {
         let options: FetchOptions =
             serde_json::from_str(options).map_err(|error| FetchError::options(&error))?;
         fetch::fetch(&self.dialler, method, url, headers, body, secrets, &options)
+    }
+
+    /// The live state of every limit, as JSON: docs/reference/engine.md.
+    pub fn limits(&self) -> String {
+        let snapshot = self.shared.snapshot.load();
+        let consumer_side =
+            snapshot.as_ref().map(|snapshot| admit::live(snapshot, &self.shared.buckets)).unwrap_or_default();
+        serde_json::json!({"consumer_side": consumer_side}).to_string()
     }
 
     pub fn stats(&self) -> [(&'static str, u64); 6] {

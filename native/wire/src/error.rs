@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::ratelimit::Throttled;
+
 /// What a problem says of itself: code, status, title, and the RFC 9209 error type beside it.
 pub struct Problem {
     pub code: &'static str,
@@ -44,6 +46,7 @@ problems! {
     UnknownClient = "unknown_client", 404, "http_request_denied", "No such client for this consumer";
     UnknownConnection = "unknown_connection", 404, "http_request_denied", "No such connection";
     Denied = "denied", 403, "http_request_denied", "The call is not allowed";
+    Throttled = "throttled", 429, "http_request_denied", "The call comes sooner than a limit allows";
     DestinationProhibited = "destination_prohibited", 502, "destination_ip_prohibited", "The provider's address is prohibited";
     TlsFailed = "tls_failed", 502, "tls_certificate_error", "The provider's TLS could not be verified";
     ProviderUnreachable = "provider_unreachable", 502, "destination_unavailable", "The provider could not be reached";
@@ -84,11 +87,13 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// For the record only.
     pub internal: Option<Cow<'static, str>>,
+    /// Which limits stood in the way, where it was limits.
+    pub throttled: Option<Box<Throttled>>,
 }
 
 impl Refusal {
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), rule: None, retry_after: None, internal: None }
+        Self { code, detail: detail.into(), rule: None, retry_after: None, internal: None, throttled: None }
     }
 
     #[must_use]
@@ -109,6 +114,12 @@ impl Refusal {
         self
     }
 
+    #[must_use]
+    pub fn throttled(mut self, throttled: Throttled) -> Self {
+        self.throttled = Some(Box::new(throttled));
+        self
+    }
+
     /// The RFC 9457 body.
     pub fn body(&self, call_id: &str) -> Vec<u8> {
         let problem = self.code.problem();
@@ -122,6 +133,10 @@ impl Refusal {
         });
         if let Some(rule) = &self.rule {
             value["rule"] = serde_json::Value::String(rule.to_string());
+        }
+        if let Some(throttled) = &self.throttled {
+            // As in the problem type `quota-exceeded` of draft-ietf-httpapi-ratelimit-headers.
+            value["violated-policies"] = throttled.violated.iter().map(|name| &**name).collect();
         }
         value.to_string().into_bytes()
     }

@@ -13,16 +13,18 @@ pub enum Step {
     Authenticate,
     Route,
     Decide,
+    Admit,
     Dial,
     Attach,
     Forward,
     Respond,
 }
 
-const STEPS: [(Step, &str); 7] = [
+const STEPS: [(Step, &str); 8] = [
     (Step::Authenticate, "authenticate"),
     (Step::Route, "route"),
     (Step::Decide, "decide"),
+    (Step::Admit, "admit"),
     (Step::Dial, "dial"),
     (Step::Attach, "attach"),
     (Step::Forward, "forward"),

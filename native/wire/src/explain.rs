@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{Method, Uri};
 use serde::Serialize;
 
+use crate::admit::limits_of;
 use crate::authenticate::Authenticated;
 use crate::decide::{Named, decide, for_client};
 use crate::engine::{EngineError, Question, unix_now};
@@ -111,6 +112,10 @@ fn walk(
     told.connection = allowed.connection.as_ref().map(|c| c.id.to_string());
     let client = told.client.clone().unwrap_or_default();
     told.pass("decide", Some(&allowed.rule), format!("{} for client `{client}`", allowed.verdict.as_str()));
+
+    for limit in limits_of(snapshot, &allowed) {
+        told.pass("admit", Some(limit.name()), limit.to_string());
+    }
 
     let origin = match &allowed.connection {
         Some(connection) => connection.origins.get(operation.origin).cloned(),

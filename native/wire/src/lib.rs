@@ -1,20 +1,23 @@
 //! The wire path of Tidegate: whatever touches each byte of a call.
 //!
 //! `call` is the way of one call from top to bottom; each step is a module of its own, in this order:
-//! [`listen`], [`authenticate`], [`route`], [`decide`], [`dial`], [`attach`], [`forward`], [`respond`],
+//! [`listen`], [`authenticate`], [`route`], [`decide`], [`admit`], [`dial`], [`attach`], [`forward`], [`respond`],
 //! [`record`]. [`snapshot`] is what a call is decided by, [`lease`] what it is authenticated with at the
 //! provider, [`event`] what is known of it, [`error`] how it can be refused. [`engine`] starts and stops.
 #![forbid(unsafe_code)]
 
+pub mod admit;
 pub mod attach;
 pub mod authenticate;
 pub mod decide;
 pub mod dial;
+pub mod dialect;
 pub mod echo;
 pub mod forward;
 pub mod hooks;
 pub mod listen;
 pub mod record;
+pub mod reserve;
 pub mod respond;
 pub mod route;
 pub mod shed;
@@ -31,5 +34,6 @@ pub mod headers;
 pub mod identity;
 pub mod lease;
 pub mod origin;
+pub mod ratelimit;
 pub mod snapshot;
 pub mod worker;

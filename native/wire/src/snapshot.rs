@@ -12,7 +12,9 @@ use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::admit::{self, Limit};
 use crate::dial::tls::TlsPolicy;
+use crate::dialect::Dialect;
 use crate::echo::EchoPolicy;
 use crate::forward::rules::Resilience;
 use crate::hooks::HookSigner;
@@ -37,6 +39,8 @@ pub struct SnapshotError(pub String);
 pub struct Snapshot {
     pub revision: u64,
     pub clients: Vec<Arc<str>>,
+    /// By client; empty where none has one.
+    client_limits: Vec<Option<Limit>>,
     client_index: HashMap<Arc<str>, ClientIndex>,
     pub consumers: Vec<Consumer>,
     consumer_index: HashMap<Arc<str>, ConsumerIndex>,
@@ -56,6 +60,7 @@ pub struct Snapshot {
 pub struct Consumer {
     pub name: Arc<str>,
     pub clients: Vec<ClientIndex>,
+    pub limit: Option<Limit>,
 }
 
 /// What a consumer is known by without an access token; `token` stands for it in what follows.
@@ -96,6 +101,7 @@ pub struct Provider {
     /// The statuses by which the provider says that it does not take a token any more.
     pub over: Box<[u16]>,
     pub resilience: Option<Box<Resilience>>,
+    pub dialect: Option<Arc<Dialect>>,
     /// A fingerprint of the address and TLS rules: a connection proven under others is not reused.
     pub rules: u64,
 }
@@ -264,6 +270,7 @@ pub struct Grant {
     pub clients: Vec<ClientIndex>,
     pub operations: usize,
     pub mode: Mode,
+    pub limit: Option<Limit>,
 }
 
 /// Whether a call that no grant covers is refused, or let through and recorded.
@@ -313,6 +320,18 @@ impl Snapshot {
 
     pub fn client_name(&self, index: ClientIndex) -> &Arc<str> {
         &self.clients[index as usize]
+    }
+
+    pub fn client_limit(&self, client: ClientIndex) -> Option<&Limit> {
+        self.client_limits.get(client as usize)?.as_ref()
+    }
+
+    /// Every limit on the consumer side.
+    pub fn limits(&self) -> impl Iterator<Item = &Limit> {
+        let clients = self.client_limits.iter().flatten();
+        let consumers = self.consumers.iter().filter_map(|consumer| consumer.limit.as_ref());
+        let grants = self.grants.values().flat_map(Grants::iter).filter_map(|grant| grant.limit.as_ref());
+        clients.chain(consumers).chain(grants)
     }
 
     pub fn consumer(&self, index: ConsumerIndex) -> &Consumer {
@@ -370,10 +389,11 @@ mod header_name {
 mod raw {
     use super::{
         AccessToken, Arc, AttachPart, Bounds, ClientIndex, Connection, Consumer, ConsumerIndex, Deadlines,
-        Denial, Deserialize, EchoPolicy, Grant, Grants, HashMap, HeaderName, HeaderValue, HookSigner,
-        Identity, IpNet, Issuer, Method, Mode, Operation, OperationSet, OperationTable, Origin, Proof,
-        Provider, ProviderIndex, Resilience, Signer, SnapshotError, TlsPolicy,
+        Denial, Deserialize, Dialect, EchoPolicy, Grant, Grants, HashMap, HeaderName, HeaderValue, HookSigner,
+        Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet, OperationTable, Origin, Proof,
+        Provider, ProviderIndex, Resilience, Signer, SnapshotError, TlsPolicy, admit,
     };
+    use crate::admit::Scope;
     use jsonwebtoken::Algorithm;
     use std::borrow::Cow;
     use std::hash::{DefaultHasher, Hash, Hasher};
@@ -383,6 +403,8 @@ mod raw {
         pub format: u32,
         revision: u64,
         clients: Vec<String>,
+        #[serde(default)]
+        client_limits: Vec<(String, admit::Declared)>,
         #[serde(default)]
         consumers: Vec<RawConsumer>,
         #[serde(default)]
@@ -407,6 +429,8 @@ mod raw {
         clients: Vec<String>,
         #[serde(default)]
         identities: Vec<RawIdentity>,
+        #[serde(default)]
+        limit: Option<admit::Declared>,
     }
 
     #[derive(Deserialize)]
@@ -475,6 +499,8 @@ mod raw {
         resilience: Option<Box<Resilience>>,
         #[serde(default)]
         operation_deadlines: Vec<RawOperationDeadlines>,
+        #[serde(default)]
+        dialect: Option<Dialect>,
     }
 
     fn unauthorized() -> Box<[u16]> {
@@ -513,6 +539,8 @@ mod raw {
         mode: RawMode,
         #[serde(default)]
         enforce_from: Option<u64>,
+        #[serde(default)]
+        limit: Option<admit::Declared>,
     }
 
     #[derive(Deserialize)]
@@ -585,13 +613,23 @@ mod raw {
             let clients: Vec<Arc<str>> = self.clients.iter().map(|c| Arc::from(c.as_str())).collect();
             let client_index = index("client", clients.iter())?;
             let client_names = Names { kind: "client", index: &client_index };
+            let limit = |scope, name: &str, declared: Option<admit::Declared>| {
+                declared.map(|declared| Limit::new(scope, name.into(), declared, clients.len()))
+            };
+            let mut client_limits = Vec::new();
+            for (name, declared) in self.client_limits {
+                let client = client_names.find(&name, "a limit")?;
+                client_limits.resize_with(clients.len(), || None);
+                client_limits[client as usize] = limit(Scope::Client, &name, Some(declared));
+            }
 
             let consumers = self
                 .consumers
                 .iter()
                 .map(|c| {
                     let clients = client_names.all(&c.clients, &format!("consumer `{}`", c.name))?;
-                    Ok(Consumer { name: c.name.as_str().into(), clients })
+                    let limit = limit(Scope::Consumer, &c.name, c.limit);
+                    Ok(Consumer { name: c.name.as_str().into(), clients, limit })
                 })
                 .collect::<Result<Vec<_>, SnapshotError>>()?;
             let consumer_index = index("consumer", consumers.iter().map(|c| &c.name))?;
@@ -653,6 +691,7 @@ mod raw {
                         RawMode::Enforce => Mode::Enforce,
                         RawMode::Report => Mode::Report { enforce_from: grant.enforce_from },
                     },
+                    limit: limit(Scope::Grant, place, grant.limit),
                 };
                 grants.entry((consumer, provider)).or_default().push(grant, &operation_sets[operations]);
             }
@@ -706,6 +745,7 @@ mod raw {
 
             Ok(super::Snapshot {
                 revision: self.revision,
+                client_limits,
                 clients,
                 client_index,
                 consumers,
@@ -795,6 +835,7 @@ mod raw {
                 echo: self.echo,
                 over: self.over,
                 resilience: self.resilience,
+                dialect: self.dialect.map(Arc::new),
                 rules: rules.finish(),
             })
         }
@@ -894,7 +935,7 @@ mod tests {
             let mut grants = Grants::default();
             for (number, client) in (0..sets.len()).zip(clients) {
                 let name = number.to_string().into();
-                let grant = Grant { name, clients: vec![client], operations: number, mode: Mode::Enforce };
+                let grant = Grant { name, clients: vec![client], operations: number, mode: Mode::Enforce, limit: None };
                 grants.push(grant, &sets[number]);
             }
             let suits = |grant: &Grant| grant.clients == [1];

@@ -11,6 +11,7 @@ use aws_lc_rs::hmac;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use crate::admit::Buckets;
 use crate::dial::Dialler;
 use crate::dial::pool::Pool;
 use crate::engine::Config;
@@ -29,6 +30,7 @@ pub struct Shared {
     pub snapshot: ArcSwapOption<Snapshot>,
     pub leases: Leases,
     pub hooks: Hooks,
+    pub buckets: Buckets,
     pub issuer_keys: Keys,
     pub faults: Memory,
     pub token_key: hmac::Key,
@@ -45,6 +47,7 @@ impl Shared {
             snapshot: ArcSwapOption::empty(),
             leases: Leases::default(),
             hooks: Hooks::default(),
+            buckets: Buckets::default(),
             issuer_keys: Keys::default(),
             faults: Memory::default(),
             token_key: hmac::Key::new(hmac::HMAC_SHA256, token_key),
@@ -152,6 +155,7 @@ async fn tick(worker: Rc<Worker>) {
             worker.pool.sweep();
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             worker.shared.leases.sweep(now.as_secs());
+            worker.shared.buckets.sweep();
         }
     }
 }

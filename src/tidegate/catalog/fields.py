@@ -36,6 +36,9 @@ _DURATION_MS_MAX = 24 * 3_600_000
 _DAY_MS = 24 * 3_600_000
 _LONG_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
 _LONG_DURATION_MS_MAX = 3_650 * _DAY_MS
+_RATE = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,5})?(ms|s|m|h|d)")
+_RATE_WINDOW_MS_MAX = 31 * _DAY_MS
+_RATE_PER_MS_MAX = 1_000
 _SIZE = re.compile(r"(\d{1,15})(B|KiB|MiB|GiB|TiB)")
 _PERCENT = re.compile(r"(\d{1,3})%")
 _PIN_BYTES = 32
@@ -122,6 +125,25 @@ def _long_duration(value: Any) -> Any:
     if not 0 < milliseconds <= _LONG_DURATION_MS_MAX:
         refuse("a duration is more than nothing and at most 3650d")
     return milliseconds
+
+
+class Rate(NamedTuple):
+    """So many calls in each window."""
+
+    amount: int
+    window_ms: int
+
+
+def _rate(value: Any) -> Any:
+    found = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        refuse("a rate is so many calls in a time", "like `50/s`, `600/m`, `10000/d` or `150/30s`")
+    window_ms = int(found[2] or 1) * (_UNITS_MS | {"d": _DAY_MS})[found[3]]
+    if window_ms > _RATE_WINDOW_MS_MAX:
+        refuse("a rate is over 31d at most")
+    if int(found[1]) > window_ms * _RATE_PER_MS_MAX:
+        refuse("a rate is at most 1000000/s")
+    return Rate(int(found[1]), window_ms)
 
 
 def check_pointer(text: str) -> str:
@@ -404,6 +426,7 @@ BasePath = Annotated[str, AfterValidator(_check_base_path), _text(r"/.*")]
 Duration = Annotated[int, BeforeValidator(_duration), _text(_DURATION.pattern)]
 LongDuration = Annotated[int, BeforeValidator(_long_duration), _text(_LONG_DURATION.pattern)]
 Percent = Annotated[int, BeforeValidator(_percent), _text(_PERCENT.pattern)]
+RateText = Annotated[Rate, BeforeValidator(_rate), _text(_RATE.pattern)]
 Pointer = Annotated[str, AfterValidator(check_pointer), _text("/.*")]
 OneGroup = Annotated[str, AfterValidator(_check_one_group), WithJsonSchema({"type": "string"})]
 Size = Annotated[int, BeforeValidator(_size), _text(_SIZE.pattern)]

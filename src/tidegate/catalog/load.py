@@ -19,6 +19,7 @@ from tidegate.catalog.certificates import WrongCertificatesError, read_certifica
 from tidegate.catalog.documents import Documents, Fetch
 from tidegate.catalog.errors import ConfigError, ConfigErrors, did_you_mean, listed, shown
 from tidegate.catalog.files import DeclaredFile, read_files
+from tidegate.catalog.limits import limit_of
 from tidegate.catalog.patterns import OperationTable
 from tidegate.catalog.preset import preset_names
 from tidegate.catalog.provider import resolve_provider
@@ -88,7 +89,8 @@ class _Resolver:
         self.tables = {name: OperationTable(one.operations) for name, one in providers.items()}
         declaration = Declaration(
             clients=tuple(
-                Client(name, entry.name, entry.region) for name, (_, _, entry) in clients.items()
+                Client(name, entry.name, entry.region, limit_of(entry.limit))
+                for name, (_, _, entry) in clients.items()
             ),
             issuers=tuple(self._issuer(name, *sited) for name, sited in issuers.items()),
             consumers=tuple(acting.values()),
@@ -138,12 +140,13 @@ class _Resolver:
         self, name: str, file: DeclaredFile, path: Path, entry: ConsumerEntry
     ) -> Consumer:
         declared = self._declared("clients")
+        limit = limit_of(entry.limit)
         if isinstance(entry.clients, str):
-            return Consumer(name, tuple(declared), self._identities(file, path, entry))
+            return Consumer(name, tuple(declared), self._identities(file, path, entry), limit)
         for number, client in enumerate(entry.clients):
             self._refer(file, (*path, "clients", number), "client", client, declared)
         identities = self._identities(file, path, entry)
-        return Consumer(name, tuple(dict.fromkeys(entry.clients)), identities)
+        return Consumer(name, tuple(dict.fromkeys(entry.clients)), identities, limit)
 
     def _identities(
         self, file: DeclaredFile, path: Path, entry: ConsumerEntry
@@ -223,6 +226,7 @@ class _Resolver:
             mode=entry.mode,
             enforce_from=entry.enforce_from,
             name=entry.name or f"{file.label}grants[{path[-1]}]",
+            limit=limit_of(entry.limit),
         )
 
     def _denial(self, file: DeclaredFile, path: Path, entry: DenyEntry) -> Denial:

@@ -15,6 +15,7 @@ from typing import Any
 
 from tidegate.catalog.auth import attach_parts, signer, token_grant
 from tidegate.catalog.certificates import WrongCertificatesError, read_certificates
+from tidegate.catalog.dialect import built_in_dialect, dialect_names, dialect_of
 from tidegate.catalog.documents import Documents, documents_beside
 from tidegate.catalog.errors import ConfigError, ConfigErrors, did_you_mean, listed, shown
 from tidegate.catalog.fields import check_path, parse_call, variables_of
@@ -30,6 +31,7 @@ from tidegate.catalog.schema import ProviderEntry
 from tidegate.catalog.yaml_source import Path, Source
 from tidegate.domain.attach import AttachBasic, AttachHeader, fields_of
 from tidegate.domain.declaration import Bounds, Deadlines, Provider, TlsPolicy, Variable
+from tidegate.domain.dialect import Dialect
 from tidegate.domain.login import Login
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
@@ -95,6 +97,7 @@ class _Builder:
             token_grant=self._token_grant(entry),
             login=self._login(entry, preset, origins),
             sign=self._signer(entry),
+            dialect=self._dialect(entry),
         )
         variables = _variables(provider)
         provider = replace(
@@ -289,6 +292,18 @@ class _Builder:
         if issuing and any(not isinstance(made, Dpop) for made in signers):
             self._wrong(("auth",), "a call with an issued token is not signed", "keep one of them")
         return signers[0] if signers else None
+
+    def _dialect(self, entry: ProviderEntry) -> Dialect | None:
+        if entry.limits is None:
+            return None
+        named = entry.limits.dialect
+        if not isinstance(named, str):
+            return dialect_of(named)
+        if named in dialect_names():
+            return built_in_dialect(named)
+        hint = did_you_mean(named, dialect_names())
+        self._wrong(("limits", "dialect"), f"there is no dialect {shown(named)}", hint)
+        return None
 
     def _check_fields(self, provider: Provider) -> None:
         headers = [part.name.lower() for part in provider.attach if isinstance(part, AttachHeader)]

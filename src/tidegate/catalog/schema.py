@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic.functional_validators import AfterValidator, model_validator
 
+from tidegate.catalog.dialect_form import ProviderLimitsEntry
 from tidegate.catalog.entry import Entry
 from tidegate.catalog.errors import listed, shown
 from tidegate.catalog.fields import (
@@ -36,6 +37,7 @@ from tidegate.catalog.fields import (
     Pin,
     Prefix,
     PublicUrl,
+    RateText,
     Size,
     TokenUrl,
     VariableName,
@@ -59,6 +61,36 @@ from tidegate.catalog.yaml_source import Path
 GIBIBYTE = 1024**3
 
 
+class LimitEntry(Entry):
+    """How often calls may come, and how many may be under way."""
+
+    rate: RateText | None = None
+    """So many calls in a time: `50/s`, `600/m`, `150/30s`."""
+    burst: int | None = Field(default=None, ge=1, le=1_000_000_000)
+    """How many of them may come at once after a rest; all where absent."""
+    concurrency: int | None = Field(default=None, ge=1, le=1_000_000)
+    """How many calls may be under way."""
+    shared: bool = False
+    """Count the calls for all clients together, instead of each client's apart."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> LimitEntry:
+        if self.rate is None and self.concurrency is None:
+            refuse("this limits nothing", "give a `rate`, a `concurrency` or both")
+        if self.rate is None and self.burst is not None:
+            refuse("`burst` is a part of a `rate`, and there is none", "give the `rate`")
+        return self
+
+
+def _rate_alone(value: Any) -> Any:
+    return {"rate": value} if isinstance(value, str) else value
+
+
+LimitForm = Annotated[
+    LimitEntry, BeforeValidator(_rate_alone, json_schema_input_type=LimitEntry | RateText)
+]
+
+
 class ClientEntry(Entry):
     """A tenant: one client of the agency, or the business itself. `acme:` alone is enough."""
 
@@ -66,11 +98,19 @@ class ClientEntry(Entry):
     """What people call the client."""
     region: str = ""
     """Where the client's data belongs, in your own words (`eu`)."""
+    limit: LimitForm | None = None
+    """How often all consumers together may call for it: `600/m`, or a mapping."""
 
     @model_validator(mode="before")
     @classmethod
     def _nothing_to_say(cls, value: Any) -> Any:
         return {} if value is None else value
+
+    @model_validator(mode="after")
+    def _one_client(self) -> ClientEntry:
+        if self.limit is not None and self.limit.shared:
+            refuse("a client's limit is that client's alone", "leave `shared` out")
+        return self
 
 
 def _listed(value: Any) -> Any:
@@ -116,6 +156,8 @@ class ConsumerEntry(Entry):
     """The clients it may act for, or `all`."""
     identities: list[IdentityForm] = []
     """What it is known by, besides access tokens."""
+    limit: LimitForm | None = None
+    """How often it may call, for each client apart: `50/s`, or a mapping."""
 
 
 class IssuerEntry(Entry):
@@ -704,6 +746,8 @@ class ProviderEntry(Entry):
     """Let `%2F` stand inside a path parameter. A weakening."""
     echo: Literal["redact", "refuse"] = "redact"
     """Strike the credential out of an answer that holds it, or refuse the answer."""
+    limits: ProviderLimitsEntry | None = None
+    """What its answers say of its limits."""
     rotation: RotationEntry = RotationEntry()
     """How its credentials are replaced, and how old they may become."""
 
@@ -731,6 +775,8 @@ class GrantEntry(Entry):
     """`report` lets calls that no grant covers through and records them."""
     enforce_from: Date | None = None
     """The day from which a `report` grant enforces."""
+    limit: LimitForm | None = None
+    """How often the calls that it covers may come, for each client apart: `50/s`, or a mapping."""
 
     @model_validator(mode="after")
     def _date_for_report(self) -> GrantEntry:
@@ -866,7 +912,18 @@ def keys_known_at(path: Path) -> tuple[str, ...]:
     form: Any = File
     for part in path:
         form = _inner_form(form, part)
-    return tuple(form.model_fields) if isinstance(form, type) and issubclass(form, Entry) else ()
+    entry = _entry_in(form)
+    return () if entry is None else tuple(entry.model_fields)
+
+
+def _entry_in(form: Any) -> type[Entry] | None:
+    """The entry that a form is, or may be beside something else."""
+    if isinstance(form, type):
+        return form if issubclass(form, Entry) else None
+    if get_origin(form) in {Annotated, Union, UnionType}:
+        inner = (_entry_in(argument) for argument in get_args(form))
+        return next((found for found in inner if found is not None), None)
+    return None
 
 
 def _inner_form(form: Any, part: str | int) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tidegate.catalog.limits import idle_limits
 from tidegate.domain.declaration import Declaration, Grant, Provider
 from tidegate.domain.sign import Digest, HookSigner
 
@@ -25,6 +26,10 @@ def weaknesses(declaration: Declaration) -> list[Weakness]:
     return [
         *(weakness for provider in declaration.providers for weakness in _of_provider(provider)),
         *(weakness for grant in declaration.grants for weakness in _of_grant(grant)),
+        *(
+            Weakness(where, f"never bites: `{other}` holds for the same calls and bites before")
+            for where, other in idle_limits(declaration)
+        ),
     ]
 
 

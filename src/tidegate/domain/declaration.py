@@ -10,6 +10,8 @@ from datetime import date
 from typing import Literal
 
 from tidegate.domain.attach import AttachPart
+from tidegate.domain.dialect import Dialect
+from tidegate.domain.limit import Limit
 from tidegate.domain.login import Login
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
@@ -25,6 +27,8 @@ class Client:
     name: str
     title: str = ""
     region: str = ""
+    limit: Limit | None = None
+    """How often all consumers together may call for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Consumer:
     name: str
     clients: tuple[str, ...]
     identities: tuple[CertificateIdentity | TokenIdentity, ...] = ()
+    limit: Limit | None = None
+    """How often it may call, for each client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,8 @@ class Provider:
     """How its credentials are replaced."""
     resilience: Resilience = PLAIN
     """What becomes of calls when it fails."""
+    dialect: Dialect | None = None
+    """How its answers speak of its limits."""
 
     @property
     def issues(self) -> TokenGrant | Login | None:
@@ -178,6 +186,8 @@ class Grant:
     mode: Literal["enforce", "report"] = "enforce"
     enforce_from: date | None = None
     name: str = ""
+    limit: Limit | None = None
+    """How often the calls that it covers may be made, for each client."""
 
 
 @dataclass(frozen=True, slots=True)

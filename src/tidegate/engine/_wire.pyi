@@ -26,6 +26,15 @@ def problems() -> list[tuple[str, int, str]]:
 def explain(snapshot: bytes, question: str) -> str:
     """Say what each step would decide about a request; both are JSON."""
 
+def read_signals(
+    dialect: str,
+    status: int,
+    headers: list[tuple[str, str]],
+    body: bytes | None,
+    now_ms: int,
+) -> str:
+    """Say what a dialect (JSON, as in a snapshot) makes of an answer, as JSON."""
+
 def classify_address(text: str) -> str | None:
     """Name the class of an address that no call may reach; None for one of the open Internet."""
 
@@ -94,6 +103,8 @@ class Engine:
         """
     def stats(self) -> dict[str, int]:
         """Counters: calls, in_flight, connections, spool_bytes, events_lost, revision."""
+    def limits(self) -> str:
+        """The live state of every limit, as JSON."""
     def set_ready(self, ready: bool) -> None: ...
     def shutdown(self, grace_ms: int) -> bool:
         """Stop accepting, finish calls within the grace, flush the spool; False when some were cut."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from tidegate.domain.call import Gap
 from tidegate.domain.hook import Signed, SigningCall
@@ -196,6 +197,10 @@ class Engine:
         """Read the counters."""
         counters = self._native.stats()
         return Stats(**{name: counters[name] for name in Stats.__slots__})
+
+    def limits(self) -> dict[str, Any]:
+        """Read the live state of every limit; docs/reference/engine.md says what is in it."""
+        return json.loads(self._native.limits())
 
     def set_ready(self, *, ready: bool) -> None:
         """Say on `/-/ready` whether calls should come here."""

@@ -12,13 +12,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from tidegate.catalog.patterns import OperationTable
 from tidegate.domain.attach import AttachPart, secret_fields
 from tidegate.domain.connection import AccessToken, Connection
 from tidegate.domain.declaration import (
     CertificateIdentity,
+    Client,
     Consumer,
     Declaration,
     Denial,
@@ -26,6 +27,8 @@ from tidegate.domain.declaration import (
     Issuer,
     Provider,
 )
+from tidegate.domain.dialect import Dialect
+from tidegate.domain.limit import Limit
 from tidegate.domain.sign import HmacTemplate, HookSigner, Part, Signer, signing_secrets
 from tidegate.snapshot.binding import is_bound
 
@@ -60,6 +63,7 @@ def compile_snapshot(
         "format": FORMAT,
         "revision": revision,
         "clients": [client.name for client in declaration.clients],
+        **_client_limits(declaration.clients),
         "issuers": [_issuer(issuer) for issuer in declaration.issuers],
         "consumers": [_consumer(consumer) for consumer in declaration.consumers],
         "tokens": _tokens(declaration, tokens, now),
@@ -92,7 +96,21 @@ def _consumer(consumer: Consumer) -> _Json:
         else {"token": {"issuer": one.issuer, "claims": one.claims}}
         for one in consumer.identities
     ]
-    return {"name": consumer.name, "clients": consumer.clients, "identities": identities}
+    return {
+        "name": consumer.name,
+        "clients": consumer.clients,
+        "identities": identities,
+        **_limit(consumer.limit),
+    }
+
+
+def _client_limits(clients: Iterable[Client]) -> _Json:
+    limits = [(client.name, asdict(client.limit)) for client in clients if client.limit]
+    return {"client_limits": limits} if limits else {}
+
+
+def _limit(limit: Limit | None) -> _Json:
+    return {"limit": asdict(limit)} if limit else {}
 
 
 class _OperationSets:
@@ -190,6 +208,7 @@ def _provider(provider: Provider, sets: _OperationSets, *, alone: bool) -> _Json
         "echo": provider.echo,
         "over": provider.login.over if provider.login else (401,),
         **_resilience(provider, sets, alone=alone),
+        **({"dialect": dialect_json(provider, several=not alone)} if provider.dialect else {}),
     }
 
 
@@ -225,6 +244,32 @@ def _resilience(provider: Provider, sets: _OperationSets, *, alone: bool) -> _Js
             for one in declared.deadlines
         ]
     return found
+
+
+def dialect_json(provider: Provider, *, several: bool) -> _Json:
+    """Write how a provider speaks of its limits; `several` clients are called for.
+
+    What it says to one of them of the calls of all goes no further: the fields of shared budgets, and
+    all where the provider knows no client from another.
+    """
+    dialect = provider.dialect or Dialect()
+    knows = provider.attach or provider.sign or provider.tls.client_certificate
+    hidden = dialect.fields(shared=bool(knows)) if several else ()
+    return _said(asdict(dialect) | {"hidden": hidden})
+
+
+def _said(value: Any) -> Any:
+    """Leave out what is not said."""
+    if isinstance(value, dict):
+        named = cast("_Json", value)
+        return {
+            name: _said(one)
+            for name, one in named.items()
+            if name != "shared" and one not in ("", None, (), False)
+        }
+    if isinstance(value, tuple):
+        return [_said(one) for one in cast("tuple[Any, ...]", value)]
+    return value
 
 
 def _hook(signer: Signer | None) -> _Json | None:
@@ -274,6 +319,7 @@ def _grant(grant: Grant, sets: _OperationSets) -> _Json:
         "operations": sets.number(grant.provider, grant.operations),
         "mode": grant.mode,
         "enforce_from": _first_second(grant.enforce_from) if grant.enforce_from else None,
+        **_limit(grant.limit),
     }
 
 

@@ -59,6 +59,24 @@ MISTAKES: dict[str, tuple[str | bytes, str, str, str]] = {
     "not UTF-8": (GOOD.encode() + b"\xff", "14:1", "not UTF-8", ""),
     "NUL": (GOOD + "x: \0\n", "14:4", "a control character", ""),
     "nested deep": ("a: " + "[" * 100 + "]" * 100, "1:67", "deeper than 64", ""),
+    "rate in words": (
+        changed("acme: {}", "acme: {limit: 50 per second}"), "3:17", "so many calls", "`50/s`",
+    ),
+    "rate of none": (changed("acme: {}", "acme: {limit: 0/s}"), "3:17", "so many calls", "`50/s`"),
+    "rate over years": (changed("acme: {}", "acme: {limit: 9/40d}"), "3:17", "31d at most", ""),
+    "limit of nothing": (
+        changed("acme: {}", "acme: {limit: {}}"), "3:17", "limits nothing", "`rate`",
+    ),
+    "burst without a rate": (
+        changed("[acme]}", "[acme], limit: {concurrency: 2, burst: 3}}"), "6:34",
+        "a part of a `rate`", "give the `rate`",
+    ),
+    "limit's key": (
+        changed("acme: {}", "acme: {limit: {rat: 1/s}}"), "3:18", "no key `rat`", "`rate`",
+    ),
+    "a client's limit shared": (
+        changed("acme: {}", "acme: {limit: {rate: 1/s, shared: true}}"), "3:9", "alone", "leave",
+    ),
     "unknown client": (changed("[acme]", "[acne]"), "6:20", "no client `acne`", "`acme`"),
     "unknown consumer": (
         changed("consumer: shop", "consumer: shap"), "13:16", "no consumer `shap`", "`shop`",

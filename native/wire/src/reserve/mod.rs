@@ -1,0 +1,3 @@
+//! What a provider says of its limits, in one form.
+
+pub mod signal;
