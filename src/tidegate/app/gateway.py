@@ -25,7 +25,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -57,6 +57,9 @@ from tidegate.events import Drain
 from tidegate.snapshot import changes, is_bound
 from tidegate.store import Revision, StoreError
 from tidegate.vault import VaultError, harden_process
+
+if TYPE_CHECKING:
+    from tidegate.app.metrics import MetricsListener
 
 TICK_S: Final = 0.3
 """How often the file and the store are looked at."""
@@ -114,7 +117,8 @@ class Gateway:
             engine = stack.enter_context(Engine(config, state.vault.token_key()))
             supply = Supply(state, engine, self._path, settings, self._author)
             supply.begin()
-            drain = Drain(engine, state.store)
+            metrics = _metrics(settings, engine)
+            drain = Drain(engine, state.store, metrics.calls.observe if metrics else None)
             drain.start()
             # Last of all: until the engine has stopped, calls may carry what it was leased.
             stack.callback(supply.caretaker.gone)
@@ -126,6 +130,10 @@ class Gateway:
                 pages.start()
                 stack.callback(pages.stop)
                 self._pages = pages.address
+            if metrics is not None:
+                metrics.start()
+                stack.callback(metrics.stop)
+                self._pages = self._pages | metrics.address
             supply.keeper.start()
             supply.references.start()
             supply.issuer_keys.start()
@@ -445,6 +453,15 @@ def _consent_pages(
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     listener = socket.create_server((host.strip("[]"), int(port)), family=family)
     return Pages(listener, consents, wanted.public_url, tls)
+
+
+def _metrics(settings: Settings, engine: Engine) -> MetricsListener | None:
+    """Listen for Prometheus where that is wanted; imported only then."""
+    if settings.metrics is None:
+        return None
+    from tidegate.app.metrics import MetricsListener
+
+    return MetricsListener(settings.metrics, engine)
 
 
 def _make_root_key(state: Services) -> None:

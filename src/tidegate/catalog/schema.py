@@ -842,6 +842,13 @@ class ConsentEntry(Entry):
     """With it, TLS; without it, a proxy before it ends TLS."""
 
 
+class MetricsEntry(Entry):
+    """Numbers for Prometheus: `GET /metrics`, on an address of its own."""
+
+    bind: Bind
+    """`address:port`; whoever reaches it reads the names of clients and providers, and how much is called."""
+
+
 class ResolverEntry(Entry):
     """How names of providers are resolved."""
 
@@ -876,6 +883,8 @@ class GatewayEntry(Entry):
     """How names are resolved."""
     consent: ConsentEntry | None = None
     """Pages on which people consent; none where absent."""
+    metrics: MetricsEntry | None = None
+    """Numbers for Prometheus; none where absent."""
 
 
 class File(Entry):

@@ -58,6 +58,8 @@ class Settings:
     spool_bytes_max: int
     resolver: Resolver
     consent: ConsentPages | None = None
+    metrics: str | None = None
+    """Where Prometheus collects, as `address:port`."""
 
 
 def load_settings(path: Path) -> Settings:
@@ -92,6 +94,7 @@ def load_settings(path: Path) -> Settings:
             timeout_ms=entry.resolver.timeout,
         ),
         consent=_consent(entry, first.folder),
+        metrics=entry.metrics.bind if entry.metrics else None,
     )
 
 

@@ -49,7 +49,14 @@ _log = structlog.stdlib.get_logger("tidegate.events")
 class Drain:
     """Moves events until it is finished. One engine has one drain."""
 
-    def __init__(self, engine: Engine, store: Store) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        count: Callable[[Sequence[CallRecord]], None] | None = None,
+    ) -> None:
+        """`count` is given each call that the store has taken, once."""
+        self._count = count
         self._engine = engine
         self._store = store
         self._last_used: dict[str, datetime] = {}
@@ -117,6 +124,8 @@ class Drain:
     def _stored(self, records: Sequence[CallRecord]) -> bool:
         taken = self._until_taken(lambda: self._store.calls.add(records))
         if taken:
+            if self._count is not None:
+                self._count(records)
             for record in records:
                 self._note_use(record)
                 self._note_echo(record)
