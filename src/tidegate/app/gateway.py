@@ -171,6 +171,7 @@ class Gateway:
     def _control(self, engine: Engine, supply: Supply) -> Control:
         control = Control(self._home.control)
         control.answers("status", Question, lambda _: self._status(engine, supply))
+        control.answers("limits", Question, lambda _: supply.limits())
         return control
 
     def _status(self, engine: Engine, supply: Supply) -> dict[str, object]:
@@ -274,6 +275,16 @@ class Supply:
     def declaration(self) -> Declaration:
         """What the revision in force declares."""
         return self.revision.declaration
+
+    def limits(self) -> dict[str, object]:
+        """Say where every limit stands, with clients' and connections' names for their ids."""
+        found = self._engine.limits()
+        known = {one.id: one for one in self._state.store.connections.all()}
+        for quota in found.get("quotas", []):
+            connection = known.get(quota["connection"])
+            quota["client"] = connection.client if connection else None
+            quota["connection_name"] = connection.name if connection else None
+        return found
 
     def begin(self) -> None:
         """Put the file in force; where it is wrong, the revision that was in force before.
