@@ -8,6 +8,7 @@ from bench.measure import Measure
 from bench.measurements import (
     bulk,
     credentials,
+    dialects,
     faults,
     idle_connections,
     kills,
@@ -45,6 +46,7 @@ MEASUREMENTS: Final[dict[str, Measure]] = {
     "operations": operations.measure,
     "presets": presets.measure,
     "snapshots": snapshots.measure,
+    "dialects": dialects.measure,
     "bulk": bulk.measure,
     "idle_connections": idle_connections.measure,
 }

@@ -200,5 +200,7 @@ fn classify_address(text: &str) -> Option<String> {
 #[pymodule]
 mod _wire {
     #[pymodule_export]
-    use super::{Engine, EngineError, FetchError, classify_address, explain, problems, read_signals, version};
+    use super::{
+        Engine, EngineError, FetchError, classify_address, explain, problems, read_signals, version,
+    };
 }

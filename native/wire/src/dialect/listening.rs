@@ -72,8 +72,12 @@ impl Listening {
         let mut decoded = Vec::new();
         let read = match coding.to_str().ok()?.trim().to_ascii_lowercase().as_str() {
             "identity" => return Some(self.body.clone()),
-            "gzip" | "x-gzip" => MultiGzDecoder::new(self.body.as_slice()).take(most).read_to_end(&mut decoded),
-            "br" => Decompressor::new(self.body.as_slice(), BROTLI_BUFFER).take(most).read_to_end(&mut decoded),
+            "gzip" | "x-gzip" => {
+                MultiGzDecoder::new(self.body.as_slice()).take(most).read_to_end(&mut decoded)
+            }
+            "br" => {
+                Decompressor::new(self.body.as_slice(), BROTLI_BUFFER).take(most).read_to_end(&mut decoded)
+            }
             _ => return None,
         };
         read.ok().filter(|_| decoded.len() <= BODY_MAX).map(|_| decoded)

@@ -120,7 +120,8 @@ impl Dialect {
     }
 
     pub fn read(&self, heard: Heard<'_>) -> Vec<Signal> {
-        let own_clock = heard.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        let own_clock =
+            heard.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
         let json = heard
             .body
             .filter(|body| body.len() <= BODY_MAX)
@@ -139,7 +140,8 @@ impl Dialect {
     }
 
     fn sign_of_refusal(&self, read: &Read<'_>) -> Option<&Sign> {
-        let unread = |sign: &Sign| read.heard.body.is_none() && sign.fits(read.heard.status) && sign.needs_body();
+        let unread =
+            |sign: &Sign| read.heard.body.is_none() && sign.fits(read.heard.status) && sign.needs_body();
         // What the body may yet take back is not said before it is there.
         if self.unless.iter().any(|sign| unread(sign) || sign.is_seen(read)) {
             return None;
@@ -152,7 +154,8 @@ impl Dialect {
         let mut used_up = signals.iter().filter(|signal| signal.remaining == Some(0));
         let (first, others) = (used_up.next(), used_up.next());
         let said = self.waits.iter().find_map(|timed| timed.read(read));
-        let reset = || signals.iter().filter(|signal| signal.remaining == Some(0)).filter_map(|s| s.reset).max();
+        let reset =
+            || signals.iter().filter(|signal| signal.remaining == Some(0)).filter_map(|s| s.reset).max();
         let scope = scope(sign.scope.as_ref(), sign.scope_at.as_ref(), read);
         Signal {
             // One quota that is used up is the one that was meant.
@@ -174,7 +177,8 @@ impl Budget {
         let at = |place: &Option<Place>| count(&place.as_ref()?.text(read)?);
         let (mut limit, mut used) = (at(&self.limit), at(&self.used));
         let mut remaining = at(&self.remaining);
-        if let Some((first, second)) = self.used_of_limit.as_ref().and_then(|place| pair(&place.text(read)?)) {
+        if let Some((first, second)) = self.used_of_limit.as_ref().and_then(|place| pair(&place.text(read)?))
+        {
             (used, limit) = (Some(first), Some(second));
         }
         if let Some(percent) = self.percent.iter().filter_map(|place| place.numbers(read).max()).max() {
@@ -209,7 +213,9 @@ impl Sign {
 
     fn needs_body(&self) -> bool {
         let by_text = self.at.is_none() && !self.has.is_empty();
-        by_text || self.at.as_ref().is_some_and(Place::is_body) || self.scope_at.as_ref().is_some_and(Place::is_body)
+        by_text
+            || self.at.as_ref().is_some_and(Place::is_body)
+            || self.scope_at.as_ref().is_some_and(Place::is_body)
     }
 
     fn is_seen(&self, read: &Read<'_>) -> bool {

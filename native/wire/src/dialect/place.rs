@@ -56,11 +56,14 @@ impl Place {
         let mut found = Vec::new();
         if let Some(steps) = &self.steps {
             match &self.header {
-                None => read.json.iter().for_each(|json| collect(json, steps, &mut |v| found.extend(shown(v)))),
+                None => {
+                    read.json.iter().for_each(|json| collect(json, steps, &mut |v| found.extend(shown(v))))
+                }
                 Some(name) => {
                     let text = read.heard.headers.get(name).map(http::HeaderValue::as_bytes);
                     if let Some(json) = text.and_then(|text| serde_json::from_slice::<Value>(text).ok()) {
-                        let mut own = |value: &Value| found.extend(shown(value).map(|text| text.into_owned().into()));
+                        let mut own =
+                            |value: &Value| found.extend(shown(value).map(|text| text.into_owned().into()));
                         collect(&json, steps, &mut own);
                     }
                 }
@@ -86,7 +89,9 @@ fn collect<'v>(value: &'v Value, steps: &[Box<str>], found: &mut impl FnMut(&'v 
         Value::Array(items) if **step == *ANY => {
             items.iter().take(FOUND_MAX).for_each(|value| collect(value, rest, found));
         }
-        Value::Object(members) => members.get(&**step).into_iter().for_each(|value| collect(value, rest, found)),
+        Value::Object(members) => {
+            members.get(&**step).into_iter().for_each(|value| collect(value, rest, found))
+        }
         Value::Array(items) => {
             let item = step.parse::<usize>().ok().and_then(|place| items.get(place));
             item.into_iter().for_each(|value| collect(value, rest, found));

@@ -108,7 +108,8 @@ fn rfc3339(text: &str) -> Option<Duration> {
         && matches!(bytes[10], b'T' | b't' | b' ')
         && bytes[13] == b':'
         && bytes[16] == b':';
-    let in_range = (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    let in_range =
+        (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
     if !marks || !in_range {
         return None;
     }
@@ -131,7 +132,8 @@ fn rfc3339(text: &str) -> Option<Duration> {
         }
         _ => return None,
     };
-    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset * 60;
+    let seconds =
+        days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset * 60;
     Some(Duration::new(u64::try_from(seconds).ok()?, nanos))
 }
 
@@ -209,10 +211,19 @@ mod tests {
     #[test]
     fn what_is_not_of_the_form_says_nothing() {
         let forms = [
-            Form::RetryAfter, Form::Seconds, Form::Milliseconds, Form::Minutes, Form::EpochS, Form::EpochMs,
-            Form::Rfc3339, Form::HttpDate, Form::Duration,
+            Form::RetryAfter,
+            Form::Seconds,
+            Form::Milliseconds,
+            Form::Minutes,
+            Form::EpochS,
+            Form::EpochMs,
+            Form::Rfc3339,
+            Form::HttpDate,
+            Form::Duration,
         ];
-        for text in ["", "-1", "soon", "1e9", "inf", "0x1", "1..2", "s", "m5", "5s5s", "5s6m", "2026-13-01T00:00:00Z"] {
+        for text in
+            ["", "-1", "soon", "1e9", "inf", "0x1", "1..2", "s", "m5", "5s5s", "5s6m", "2026-13-01T00:00:00Z"]
+        {
             for form in forms {
                 assert_eq!(millis(text, form), None, "{text} as {form:?}");
             }
