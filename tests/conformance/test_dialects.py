@@ -72,8 +72,7 @@ def test_each_dialect_of_the_cases_has_the_three_usual_situations_and_an_odd_one
 
 @pytest.mark.parametrize("dialect", dialect_names())
 def test_what_a_hostile_provider_says_is_bounded_and_nothing_else(dialect: str):
-    names = json.dumps(json.loads(written(dialect)))
-    fields = sorted({word.strip('",') for word in names.split() if "-" in word and "/" not in word})
+    fields = (*built_in_dialect(dialect).fields(shared=False), "retry-after", "date")
     for text in ("", "-1", "9" * 40, "NaN", "1e308", "x" * 5_000, "[" * 500, '{"a":' * 100):
         for status in (200, 403, 429, 503):
             headers = dict.fromkeys(fields, text)

@@ -117,9 +117,10 @@ def test_a_count_of_all_clients_together_is_told_to_none(there: Gate, scope: str
     assert answers[-1].status_code == 429
     assert {answer.status_code for answer in answers[:100]} == {200}
     assert all("ratelimit" not in answer.headers for answer in answers)
-    assert all("ratelimit-policy" in answer.headers for answer in answers)
+    assert all("ratelimit-policy" in answer.headers for answer in answers[:100])
 
 
+@pytest.mark.timeout(600)
 def test_ten_thousand_calls_that_are_broken_off_leave_nothing_under_way(
     there: Gate, provider: Origin
 ):

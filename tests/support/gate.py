@@ -183,8 +183,7 @@ def gate(folder: Path, url: str, *, bind: str = "127.0.0.1:0", **config: object)
         started = EngineConfig(
             spool=place.spool,
             listeners=(Listener("http", bind),),
-            workers=1,
-            **config,  # type: ignore[arg-type]
+            **({"workers": 1} | config),  # type: ignore[arg-type]
         )
         with Engine(started, state.vault.token_key()) as engine:
             made = Gate(engine, state, declaration, connection, token.reveal().decode())

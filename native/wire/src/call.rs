@@ -346,8 +346,10 @@ fn refusal_answer(refusal: &Refusal, trace: &Trace) -> Response<AnswerBody> {
 
 /// Which limits stood in the way of a call, and when it may come again.
 fn tell_limits(headers: &mut HeaderMap, throttled: &Throttled) {
-    headers.insert("ratelimit-policy", ratelimit::policy_field(&throttled.limits));
-    headers.insert("ratelimit", ratelimit::limit_field(&throttled.limits));
+    if !throttled.limits.is_empty() {
+        headers.insert("ratelimit-policy", ratelimit::policy_field(&throttled.limits));
+        headers.insert("ratelimit", ratelimit::limit_field(&throttled.limits));
+    }
     headers.insert("tidegate-throttle", headers::value(&format!("gateway;scope={}", throttled.scope)));
     if let Some(wait) = throttled.retry_after {
         headers.insert(RETRY_AFTER, ratelimit::seconds_up(wait).max(1).into());

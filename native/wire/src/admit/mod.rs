@@ -320,7 +320,7 @@ fn refusal(limit: &Limit, violated: Violated, held: &Held, now: Moment) -> Refus
     };
     let detail = format!("The limit of {limit}, is reached; {hint}.");
     Refusal::new(Code::Throttled, detail).by(Arc::clone(&limit.name)).throttled(Throttled {
-        limits: held.allowances(now).collect(),
+        limits: if held.told { held.allowances(now).collect() } else { Vec::new() },
         violated: vec![Arc::clone(policy)],
         retry_after: Some(retry_after),
         scope: limit.scope.as_str(),
