@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import uvicorn
-from prometheus_client import CollectorRegistry, make_asgi_app
+from prometheus_client import (
+    CollectorRegistry,
+    make_asgi_app,  # pyright: ignore[reportUnknownVariableType]
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 

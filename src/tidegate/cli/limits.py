@@ -117,7 +117,7 @@ def _bucket(one: dict[str, Any]) -> list[_Cell]:
         one["client"] or "all",
         rate,
         "-" if one["burst"] is None else f"{one['burst']:,}",
-        ("-", QUIET) if one["left"] is None else _left(one["left"], one["burst"]),
+        ("-", QUIET) if one["left"] is None else _left(one["left"], one["burst"] or 0),
         under_way,
         (f"{one['refused']:,}", WEAK if one["refused"] else QUIET),
     ]
