@@ -389,9 +389,9 @@ mod header_name {
 mod raw {
     use super::{
         AccessToken, Arc, AttachPart, Bounds, ClientIndex, Connection, Consumer, ConsumerIndex, Deadlines,
-        Denial, Deserialize, Dialect, EchoPolicy, Grant, Grants, HashMap, HeaderName, HeaderValue, HookSigner,
-        Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet, OperationTable, Origin, Proof,
-        Provider, ProviderIndex, Resilience, Signer, SnapshotError, TlsPolicy, admit,
+        Denial, Deserialize, Dialect, EchoPolicy, Grant, Grants, HashMap, HeaderName, HeaderValue,
+        HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet, OperationTable,
+        Origin, Proof, Provider, ProviderIndex, Resilience, Signer, SnapshotError, TlsPolicy, admit,
     };
     use crate::admit::Scope;
     use jsonwebtoken::Algorithm;
