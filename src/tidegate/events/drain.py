@@ -212,10 +212,11 @@ class Drain:
 
 def _tell_breaker(record: CallRecord) -> None:
     """Tell of a provider that is left alone from this call on, or called again."""
-    tell = {"opened": _log.warning, "closed": _log.info}.get(record.breaker or "")
-    if tell is not None:
-        names = {"provider": record.provider, "operation": record.operation, "call": record.id}
-        tell(f"circuit_{record.breaker}", **names)
+    names = {"provider": record.provider, "operation": record.operation, "call": record.id}
+    if record.breaker == "opened":
+        _log.warning("circuit_opened", **names)
+    elif record.breaker == "closed":
+        _log.info("circuit_closed", **names)
 
 
 def _tell_missing(gap: Gap) -> None:
