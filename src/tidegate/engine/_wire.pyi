@@ -10,6 +10,7 @@ __all__ = [
     "classify_address",
     "explain",
     "problems",
+    "read_signals",
     "version",
 ]
 
