@@ -109,7 +109,7 @@ impl Limit {
         let apart = self.is_apart();
         self.places[if apart { client as usize } else { 0 }].get_or_init(|| {
             let client = apart.then(|| Arc::clone(snapshot.client_name(client)));
-            buckets.find(Name { scope: self.scope, name: Arc::clone(&self.name), client })
+            buckets.find(Name { scope: self.scope, of: Arc::clone(&self.name), client })
         })
     }
 }
@@ -147,7 +147,7 @@ fn spelled(window_ms: u64) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Name {
     scope: Scope,
-    name: Arc<str>,
+    of: Arc<str>,
     client: Option<Arc<str>>,
 }
 
@@ -237,6 +237,7 @@ pub fn limits_of<'s>(snapshot: &'s Snapshot, allowed: &AllowedCall<'s>) -> impl 
 }
 
 /// Which of a limit's two sides a call went against.
+#[derive(Clone, Copy)]
 enum Violated {
     Rate { wait: Duration },
     Concurrency,

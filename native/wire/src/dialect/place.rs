@@ -57,7 +57,7 @@ impl Place {
         if let Some(steps) = &self.steps {
             match &self.header {
                 None => {
-                    read.json.iter().for_each(|json| collect(json, steps, &mut |v| found.extend(shown(v))))
+                    read.json.iter().for_each(|json| collect(json, steps, &mut |v| found.extend(shown(v))));
                 }
                 Some(name) => {
                     let text = read.heard.headers.get(name).map(http::HeaderValue::as_bytes);
@@ -90,11 +90,15 @@ fn collect<'v>(value: &'v Value, steps: &[Box<str>], found: &mut impl FnMut(&'v 
             items.iter().take(FOUND_MAX).for_each(|value| collect(value, rest, found));
         }
         Value::Object(members) => {
-            members.get(&**step).into_iter().for_each(|value| collect(value, rest, found))
+            if let Some(value) = members.get(&**step) {
+                collect(value, rest, found);
+            }
         }
         Value::Array(items) => {
             let item = step.parse::<usize>().ok().and_then(|place| items.get(place));
-            item.into_iter().for_each(|value| collect(value, rest, found));
+            if let Some(value) = item {
+                collect(value, rest, found);
+            }
         }
         _ => {}
     }

@@ -122,9 +122,8 @@ fn rfc3339(text: &str) -> Option<Duration> {
         rest = &fraction[digits..];
     }
     let offset = match rest.as_bytes() {
-        [b'Z' | b'z'] => 0,
         // What is written without a zone is UTC wherever it was seen.
-        [] => 0,
+        [b'Z' | b'z'] | [] => 0,
         [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
             let at = text.len() - 5;
             let minutes = number(at, at + 2)? * 60 + number(at + 3, at + 5)?;
