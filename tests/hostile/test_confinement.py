@@ -163,12 +163,15 @@ MORE = {
     "too_large": (f"POST /there/{CANARIES['path']}{Q} HTTP/1.1", ["Content-Length: 2000"]),
 }
 NOT_MET_HERE = {
+    "circuit_open",
     "client_required",
     "credential_unavailable",
+    "hook_failed",
     "internal",
     "needs_reconsent",
     "not_ready",
     "overloaded",
+    "throttled",
     "timeout",
 }
 
