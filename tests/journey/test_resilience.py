@@ -290,8 +290,10 @@ def test_a_key_stays_with_the_origin_that_may_know_it(before: Before, authority:
         assert call(passage, "POST").status_code == 200
         first.next_ = ["reset"]
         assert call(passage).status_code == 200
-    assert [one.line[:4] for one in first.calls] == ["POST", "POST", "GET "]
-    assert [one.line[:4] for one in second.calls] == ["GET "]
+    asked = [one.line[:4] for one in first.calls]
+    assert asked[:3] == ["POST", "POST", "GET "]
+    # Where the connection had been at rest, another one to the same origin may take its place.
+    assert asked[3:] + [one.line[:4] for one in second.calls] == ["GET "]
 
 
 def test_a_late_answer_is_asked_for_a_second_time(before: Before, authority: Authority):
