@@ -153,6 +153,21 @@ _LIST: Final = (
         "A limit on the consumer, the client or the grant is reached; `Retry-After` says until when.",
         Fixer.CONSUMER,
     ),
+    # reserve: whether the provider has room for it.
+    Problem(
+        "quota_exceeded",
+        429,
+        "The provider's quota is used up",
+        "What the provider allows is used up, or as many calls as may wait for it already.",
+        Fixer.OPERATOR,
+    ),
+    Problem(
+        "queue_timeout",
+        429,
+        "The provider's quota has no room in time",
+        "The call would have waited, or has waited, longer for the provider's quota than it may.",
+        Fixer.OPERATOR,
+    ),
     # dial: whether the other end is the one that was meant.
     Problem(
         "destination_prohibited",

@@ -339,6 +339,9 @@ impl ProviderStream {
 
     fn pass(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         self.moved = true;
+        if let Some(data) = frame.data_ref() {
+            self.trace.passes(data);
+        }
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
         self.trace.received(bytes);
         let Some(left) = self.left.checked_sub(bytes) else {

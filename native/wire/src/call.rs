@@ -1,6 +1,6 @@
 //! The way of one call, read from top to bottom.
 //!
-//! listen → authenticate → route → decide → admit → (protect → cache → reserve) → dial → attach →
+//! listen → authenticate → route → decide → admit → (protect → cache) → reserve → dial → attach →
 //! forward → respond → record. Each step takes the proof that the step before it made; each refusal is
 //! one problem; and whatever happens, `Trace` records the call once when it is dropped.
 
@@ -35,6 +35,7 @@ use crate::listen::guard::BegunCall;
 use crate::listen::{self, Consumer};
 use crate::ratelimit::{self, Throttled};
 use crate::reserve::signal::Signal;
+use crate::reserve::{Reservation, Waited, reserve};
 use crate::respond::{Route, respond};
 use crate::route::path::parameter_names;
 use crate::route::{address, route};
@@ -154,18 +155,30 @@ async fn call(
         at = trace.step(Step::Admit, at);
     }
 
-    // 5. dial: a connection that is proven to lead to the origin, or to one that stands in for it.
+    // 5. reserve: what the call costs of the provider's quotas, taken before it leaves.
     let (provider, deadlines) = (allowed.routed.provider, allowed.deadlines());
     let limits = Limits::new(trace.started, deadlines, BODY_IDLE, deadline::asked(&parts.headers)?);
+    if provider.quotas.is_some() {
+        let mut waited = None;
+        let reserved = reserve(&snapshot, &allowed, &parts.headers, limits.deadline, &mut waited).await;
+        trace.waited(waited);
+        trace.reserved(reserved?);
+        at = trace.step(Step::Reserve, at);
+    }
+
+    // 6. dial: a connection that is proven to lead to the origin, or to one that stands in for it.
     let lease = lease(worker, &allowed, now)?;
     let mut way = Way::begin(worker, &snapshot, &allowed, lease, limits, trace)?;
     let proven = way.dial(trace).await?;
     at = trace.step(Step::Dial, at);
 
-    // 6. attach: the consumer's own fields are dropped, the credential goes on the final bytes.
+    // 7. attach: the consumer's own fields are dropped, the credential goes on the final bytes.
     headers::clean_request(&mut parts.headers, provider);
     if way.lease.is_some() {
         echo::limit_codings(&mut parts.headers);
+    }
+    if let Some(reservation) = &trace.reservation {
+        reservation.prepare(&mut parts.headers);
     }
     parts.extensions.clear();
     let kept = way.keeps(&parts.method);
@@ -184,7 +197,7 @@ async fn call(
     outgoing.attach(&mut parts, way.lease.as_deref(), &proven).await?;
     at = trace.step(Step::Attach, at);
 
-    // 7. forward: send it, again where that is safe, and wait for the head of the answer.
+    // 8. forward: send it, again where that is safe, and wait for the head of the answer.
     let method = parts.method.clone();
     let tried = Tried::default();
     let mut sending = Sending { way, outgoing, proven, progress, repeat, kept, tried };
@@ -195,9 +208,13 @@ async fn call(
     trace.event.provider_status = Some(answer.status().as_u16());
     trace.step(Step::Forward, at);
 
-    // 8. respond: bound it, clean it, strike out the credential, turn its redirects round.
+    // 9. respond: bound it, clean it, strike out the credential, turn its redirects round.
     let (mut parts, incoming) = answer.into_parts();
-    let too_soon = heard(provider, &parts).iter().any(|signal| signal.throttled);
+    let signals = heard(provider, &parts);
+    let too_soon = signals.iter().any(|signal| signal.throttled);
+    if let Some(reservation) = &mut trace.reservation {
+        reservation.answered(parts.status, &parts.headers, &signals);
+    }
     let echo = Echo::begin(lease.as_ref(), provider, &method, &mut parts)?;
     let gateway = (!host.is_empty()).then(|| format!("{}://{host}", consumer.scheme));
     let turn = Route {
@@ -267,7 +284,8 @@ fn received(
 
 /// What the head of an answer says of the provider's limits. Answers of success refuse nothing by their head.
 fn heard(provider: &Provider, parts: &http::response::Parts) -> Vec<Signal> {
-    if parts.status.is_success() {
+    // What is left matters to whoever counts.
+    if parts.status.is_success() && provider.quotas.is_none() {
         return Vec::new();
     }
     let (status, headers, now) = (parts.status, &parts.headers, SystemTime::now());
@@ -325,8 +343,10 @@ fn refusal_answer(refusal: &Refusal, trace: &Trace) -> Response<AnswerBody> {
     );
     headers.insert("server-timing", headers::value(&trace.own_share()));
     if let Some(wait) = refusal.retry_after {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        headers.insert(RETRY_AFTER, ratelimit::seconds_up(wait).max(1).into());
+    }
+    if let Some(throttled) = &refusal.throttled {
+        tell_limits(headers, throttled);
     }
     trace.tell_limits(headers);
     if let Some(throttled) = &refusal.throttled {
@@ -371,6 +391,8 @@ pub struct Trace {
     /// Whose call this worker counts it as.
     under_way: Option<ConsumerIndex>,
     responding: Option<Instant>,
+    /// What the call has taken of its provider's quotas; it ends with the call.
+    pub reservation: Option<Reservation>,
 }
 
 impl Trace {
@@ -396,6 +418,7 @@ impl Trace {
             seat: None,
             under_way: None,
             responding: None,
+            reservation: None,
         }
     }
 
@@ -409,6 +432,23 @@ impl Trace {
         self.event.decision = Some(allowed.verdict.as_str());
         self.event.rule = Some(Arc::clone(&allowed.rule));
         self.event.connection = allowed.connection.as_ref().map(|c| Arc::clone(&c.id));
+    }
+
+    fn waited(&mut self, waited: Option<Waited>) {
+        self.event.quota = waited.map(|waited| waited.verdict);
+        self.event.wait_ms = waited.map(|waited| u32::try_from(waited.wait.as_millis()).unwrap_or(u32::MAX));
+    }
+
+    fn reserved(&mut self, reservation: Option<Reservation>) {
+        self.event.cost = reservation.as_ref().map(Reservation::cost);
+        self.reservation = reservation;
+    }
+
+    /// A piece of the provider's body, as it came.
+    pub fn passes(&mut self, piece: &Bytes) {
+        if let Some(reservation) = &mut self.reservation {
+            reservation.passes(piece);
+        }
     }
 
     pub fn dialled(&mut self, proven: &Proven) {
@@ -445,6 +485,9 @@ impl Trace {
 
     /// The whole answer has passed.
     pub fn complete(&mut self) {
+        if let Some(reservation) = &mut self.reservation {
+            reservation.complete();
+        }
         self.event.outcome = "ok";
     }
 

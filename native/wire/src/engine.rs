@@ -24,6 +24,7 @@ use crate::listen;
 use crate::origin::Origin;
 use crate::record::spool::{Gap, Spool};
 use crate::record::{BATCH, Recorder, WorkerRecord};
+use crate::reserve::Reserve;
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::worker::{self, Phase, Shared, Worker};
 
@@ -155,7 +156,9 @@ impl Engine {
         let dialler = Arc::new(Dialler::new(config.resolver.clone(), own));
         let recorder =
             Recorder::start(Arc::clone(&spool)).map_err(io_error("the recording thread cannot start"))?;
-        let shared = Arc::new(Shared::new(config, token_key));
+        let reserve =
+            Reserve::open(&config.spool).map_err(io_error("what is used of quotas cannot be read"))?;
+        let shared = Arc::new(Shared::new(config, token_key, reserve));
         let (phase, phases) = watch::channel(Phase::Serving);
         let mut workers = Vec::new();
         for number in (0..shared.config.workers).rev() {
@@ -191,6 +194,7 @@ impl Engine {
         let snapshot = Snapshot::parse(document)?;
         let revision = snapshot.revision;
         self.shared.faults.keep(&snapshot);
+        self.shared.reserve.declare(&snapshot);
         self.shared.snapshot.store(Some(Arc::new(snapshot)));
         Ok(revision)
     }
@@ -282,7 +286,8 @@ impl Engine {
         let snapshot = self.shared.snapshot.load();
         let consumer_side =
             snapshot.as_ref().map(|snapshot| admit::live(snapshot, &self.shared.buckets)).unwrap_or_default();
-        serde_json::json!({"consumer_side": consumer_side}).to_string()
+        let quotas = self.shared.reserve.live();
+        serde_json::json!({"consumer_side": consumer_side, "quotas": quotas}).to_string()
     }
 
     pub fn stats(&self) -> [(&'static str, u64); 6] {
@@ -310,6 +315,10 @@ impl Engine {
         }
         if let Some(recorder) = locked(&self.recorder).take() {
             recorder.close();
+            // What was debited in advance stays debited where this fails: too much, and never too little.
+            if let Err(error) = self.shared.reserve.close() {
+                tracing::error!(%error, "quotas keep what was debited in advance");
+            }
         }
         drained
     }

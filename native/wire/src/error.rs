@@ -47,6 +47,8 @@ problems! {
     UnknownConnection = "unknown_connection", 404, "http_request_denied", "No such connection";
     Denied = "denied", 403, "http_request_denied", "The call is not allowed";
     Throttled = "throttled", 429, "http_request_denied", "The call comes sooner than a limit allows";
+    QuotaExceeded = "quota_exceeded", 429, "http_request_denied", "The provider's quota is used up";
+    QueueTimeout = "queue_timeout", 429, "http_request_denied", "The provider's quota has no room in time";
     DestinationProhibited = "destination_prohibited", 502, "destination_ip_prohibited", "The provider's address is prohibited";
     TlsFailed = "tls_failed", 502, "tls_certificate_error", "The provider's TLS could not be verified";
     ProviderUnreachable = "provider_unreachable", 502, "destination_unavailable", "The provider could not be reached";

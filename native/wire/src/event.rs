@@ -14,17 +14,19 @@ pub enum Step {
     Route,
     Decide,
     Admit,
+    Reserve,
     Dial,
     Attach,
     Forward,
     Respond,
 }
 
-const STEPS: [(Step, &str); 8] = [
+const STEPS: [(Step, &str); 9] = [
     (Step::Authenticate, "authenticate"),
     (Step::Route, "route"),
     (Step::Decide, "decide"),
     (Step::Admit, "admit"),
+    (Step::Reserve, "reserve"),
     (Step::Dial, "dial"),
     (Step::Attach, "attach"),
     (Step::Forward, "forward"),
@@ -98,6 +100,10 @@ pub struct Event {
     pub token: Option<Arc<str>>,
     pub connection: Option<Arc<str>>,
     pub query: Vec<Box<str>>,
+    /// How the call came by its provider's quotas; with how long it waited for them, and what it cost.
+    pub quota: Option<&'static str>,
+    pub wait_ms: Option<u32>,
+    pub cost: Option<u64>,
 }
 
 /// A ULID: 48 bits of time, 80 of chance, in Crockford's base 32. Sorts by time.

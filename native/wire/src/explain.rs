@@ -12,7 +12,7 @@ use crate::engine::{EngineError, Question, unix_now};
 use crate::error::{Code, Refusal};
 use crate::forward::telling::told as told_of_faults;
 use crate::route::{address, route};
-use crate::snapshot::{AccessToken, Snapshot};
+use crate::snapshot::{AccessToken, Provider, Snapshot};
 
 /// One step's part: its verdict, the rule and a sentence.
 #[derive(Debug, Serialize)]
@@ -96,7 +96,7 @@ fn walk(
     let address = address(snapshot, &question.host, uri.path());
     told.provider = address.provider.map(|(_, p)| p.name.to_string());
     let routed = route(caller, &address, &method).map_err(|refusal| ("route", refusal))?;
-    let (provider, operation) = (routed.provider, routed.operation);
+    let (provider, operation, routed_number) = (routed.provider, routed.operation, routed.number);
     told.operation = Some(operation.id.to_string());
     told.pass("route", None, format!("{}:{} at {}", provider.name, operation.id, address.path));
 
@@ -115,6 +115,9 @@ fn walk(
 
     for limit in limits_of(snapshot, &allowed) {
         told.pass("admit", Some(limit.name()), limit.to_string());
+    }
+    if let Some(drawn) = drawn(provider, routed_number) {
+        told.pass("reserve", None, drawn);
     }
 
     let origin = match &allowed.connection {
@@ -138,6 +141,21 @@ fn walk(
     told.pass("attach", None, attached.to_owned());
     told.pass("forward", None, told_of_faults(&allowed.routed, &method));
     Ok(())
+}
+
+/// Which quotas a call would draw on, and how much; None where it would draw on none.
+fn drawn(provider: &Provider, operation: u32) -> Option<String> {
+    let plan = provider.quotas.as_ref()?;
+    let each = plan.draws(operation).iter().map(|draw| {
+        let quota = &plan.quotas[draw.quota];
+        let waits = match quota.queue {
+            Some(queue) => format!(", waits up to {} ms", queue.wait_ms),
+            None => String::new(),
+        };
+        format!("{} of quota `{}` ({}{waits})", draw.cost, quota.name, quota.describe())
+    });
+    let each: Vec<_> = each.collect();
+    (!each.is_empty()).then(|| each.join(", "))
 }
 
 impl Explanation {

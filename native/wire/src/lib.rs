@@ -25,6 +25,7 @@ pub mod sign;
 
 pub mod body;
 pub mod call;
+pub mod class;
 pub mod engine;
 pub mod error;
 pub mod event;

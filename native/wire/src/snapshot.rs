@@ -4,7 +4,7 @@
 //! the steps compare numbers; a reference to nothing is an error and the running snapshot stays. Holds
 //! no secret.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::admit::{self, Limit};
+use crate::class::Class;
 use crate::dial::tls::TlsPolicy;
 use crate::dialect::Dialect;
 use crate::echo::EchoPolicy;
@@ -20,6 +21,7 @@ use crate::forward::rules::Resilience;
 use crate::hooks::HookSigner;
 use crate::identity::{Issuer, Proof};
 use crate::origin::Origin;
+use crate::reserve::rule::{Draw, Plan, QUOTAS_MAX, RawQuota};
 use crate::route::table::OperationTable;
 use crate::sign::Signer;
 
@@ -102,6 +104,8 @@ pub struct Provider {
     pub over: Box<[u16]>,
     pub resilience: Option<Box<Resilience>>,
     pub dialect: Option<Arc<Dialect>>,
+    /// How much the provider allows; None where nothing is declared of it.
+    pub quotas: Option<Plan>,
     /// A fingerprint of the address and TLS rules: a connection proven under others is not reused.
     pub rules: u64,
 }
@@ -271,6 +275,8 @@ pub struct Grant {
     pub operations: usize,
     pub mode: Mode,
     pub limit: Option<Limit>,
+    /// The most urgent that calls by it may be.
+    pub class: Class,
 }
 
 /// Whether a call that no grant covers is refused, or let through and recorded.
@@ -365,6 +371,15 @@ impl Snapshot {
         self.denials.get(&provider).map_or(&[], Vec::as_slice)
     }
 
+    /// Whose counts a provider's quotas may have: its connections, and clients that call without one.
+    pub fn accounts(&self, provider: ProviderIndex) -> HashSet<&str> {
+        let connections = (0..).zip(&self.clients).flat_map(|(client, name)| {
+            let connections = self.connections.get(&(client, provider)).into_iter().flatten();
+            connections.map(|connection| &*connection.id).chain([&**name])
+        });
+        connections.collect()
+    }
+
     pub fn connection(
         &self,
         client: ClientIndex,
@@ -388,10 +403,11 @@ mod header_name {
 /// The document as it is written, before its references are resolved.
 mod raw {
     use super::{
-        AccessToken, Arc, AttachPart, Bounds, ClientIndex, Connection, Consumer, ConsumerIndex, Deadlines,
-        Denial, Deserialize, Dialect, EchoPolicy, Grant, Grants, HashMap, HeaderName, HeaderValue,
-        HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet, OperationTable,
-        Origin, Proof, Provider, ProviderIndex, Resilience, Signer, SnapshotError, TlsPolicy, admit,
+        AccessToken, Arc, AttachPart, Bounds, Class, ClientIndex, Connection, Consumer, ConsumerIndex,
+        Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Grant, Grants, HashMap, HeaderName,
+        HeaderValue, HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet,
+        OperationTable, Origin, Plan, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawQuota, Resilience,
+        Signer, SnapshotError, TlsPolicy, admit,
     };
     use crate::admit::Scope;
     use jsonwebtoken::Algorithm;
@@ -493,6 +509,8 @@ mod raw {
         secret_fields: Vec<Box<str>>,
         #[serde(default)]
         echo: EchoPolicy,
+        #[serde(default)]
+        quotas: Vec<RawQuota>,
         #[serde(default = "unauthorized")]
         over: Box<[u16]>,
         #[serde(default)]
@@ -541,6 +559,8 @@ mod raw {
         enforce_from: Option<u64>,
         #[serde(default)]
         limit: Option<admit::Declared>,
+        #[serde(default)]
+        class: Class,
     }
 
     #[derive(Deserialize)]
@@ -653,7 +673,9 @@ mod raw {
 
             let mut provider_hosts = HashMap::new();
             let mut providers = Vec::with_capacity(self.providers.len());
-            for (number, provider) in (0u32..).zip(self.providers) {
+            let mut quotas = Vec::with_capacity(self.providers.len());
+            for (number, mut provider) in (0u32..).zip(self.providers) {
+                quotas.push(std::mem::take(&mut provider.quotas));
                 for host in &provider.hosts {
                     if provider_hosts.insert(host.to_ascii_lowercase().into_boxed_str(), number).is_some() {
                         return Err(SnapshotError(format!("host `{host}` belongs to two providers")));
@@ -669,6 +691,7 @@ mod raw {
                 .iter()
                 .map(|set| set.compile(&provider_names, &providers))
                 .collect::<Result<Vec<_>, _>>()?;
+            let mut planned = Vec::new();
             let set_exists = |number: usize, provider: u32, place: &str| match self.operation_sets.get(number)
             {
                 Some(set) if *set.provider == *providers[provider as usize].name => Ok(number),
@@ -676,6 +699,17 @@ mod raw {
                     "{place} names operation set {number}, which is not its provider's"
                 ))),
             };
+
+            for (number, quotas) in (0..).zip(quotas).filter(|(_, quotas)| !quotas.is_empty()) {
+                let place = format!("provider `{}`", providers[number as usize].name);
+                for set in quotas.iter().flat_map(|quota| &quota.costs) {
+                    set_exists(set.0, number, &place)?;
+                }
+                let operations = providers[number as usize].operations.len();
+                let plan = plan(quotas, &operation_sets, operations)
+                    .map_err(|what| SnapshotError(format!("{place}: {what}")))?;
+                planned.push((number, plan));
+            }
 
             let mut grants: HashMap<(ConsumerIndex, ProviderIndex), Grants> = HashMap::new();
             for grant in &self.grants {
@@ -692,6 +726,7 @@ mod raw {
                         RawMode::Report => Mode::Report { enforce_from: grant.enforce_from },
                     },
                     limit: limit(Scope::Grant, place, grant.limit),
+                    class: grant.class,
                 };
                 grants.entry((consumer, provider)).or_default().push(grant, &operation_sets[operations]);
             }
@@ -742,6 +777,10 @@ mod raw {
                     Ok((digest(&token.hmac, place)?, compiled))
                 })
                 .collect::<Result<HashMap<_, _>, SnapshotError>>()?;
+
+            for (number, plan) in planned {
+                providers[number as usize].quotas = Some(plan);
+            }
 
             Ok(super::Snapshot {
                 revision: self.revision,
@@ -836,6 +875,7 @@ mod raw {
                 over: self.over,
                 resilience: self.resilience,
                 dialect: self.dialect.map(Arc::new),
+                quotas: None,
                 rules: rules.finish(),
             })
         }
@@ -893,6 +933,23 @@ mod raw {
         }
     }
 
+    /// A provider's quotas, with what each of its operations draws on them.
+    fn plan(quotas: Vec<RawQuota>, sets: &[OperationSet], operations: usize) -> Result<Plan, String> {
+        if quotas.len() > QUOTAS_MAX {
+            return Err(format!("it has more than {QUOTAS_MAX} quotas"));
+        }
+        let draws = (0u32..).take(operations).map(|operation| {
+            let drawn = quotas.iter().enumerate().filter_map(|(quota, raw)| {
+                let (_, cost) = raw.costs.iter().find(|(set, _)| sets[*set].contains(operation))?;
+                (*cost > 0).then_some(Draw { quota, cost: *cost })
+            });
+            drawn.collect()
+        });
+        let draws = draws.collect();
+        let quotas = quotas.into_iter().map(RawQuota::compile).collect::<Result<Vec<_>, _>>()?;
+        Ok(Plan::new(quotas, draws))
+    }
+
     fn digest(hex: &str, place: &str) -> Result<[u8; 32], SnapshotError> {
         let wrong = || SnapshotError(format!("{place} has no HMAC of 64 hexadecimal digits"));
         if hex.len() != 64 || !hex.is_ascii() {
@@ -935,7 +992,15 @@ mod tests {
             let mut grants = Grants::default();
             for (number, client) in (0..sets.len()).zip(clients) {
                 let name = number.to_string().into();
-                let grant = Grant { name, clients: vec![client], operations: number, mode: Mode::Enforce, limit: None };
+                let class = Class::default();
+                let grant = Grant {
+                    name,
+                    clients: vec![client],
+                    operations: number,
+                    mode: Mode::Enforce,
+                    limit: None,
+                    class,
+                };
                 grants.push(grant, &sets[number]);
             }
             let suits = |grant: &Grant| grant.clients == [1];

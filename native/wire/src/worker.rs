@@ -21,6 +21,7 @@ use crate::identity::Keys;
 use crate::lease::Leases;
 use crate::listen::{self, Bound};
 use crate::record::{HOLD, WorkerRecord};
+use crate::reserve::Reserve;
 use crate::shed::Shed;
 use crate::snapshot::Snapshot;
 
@@ -31,6 +32,7 @@ pub struct Shared {
     pub leases: Leases,
     pub hooks: Hooks,
     pub buckets: Buckets,
+    pub reserve: Reserve,
     pub issuer_keys: Keys,
     pub faults: Memory,
     pub token_key: hmac::Key,
@@ -41,13 +43,14 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(config: Config, token_key: &[u8]) -> Self {
+    pub fn new(config: Config, token_key: &[u8], reserve: Reserve) -> Self {
         Self {
             config,
             snapshot: ArcSwapOption::empty(),
             leases: Leases::default(),
             hooks: Hooks::default(),
             buckets: Buckets::default(),
+            reserve,
             issuer_keys: Keys::default(),
             faults: Memory::default(),
             token_key: hmac::Key::new(hmac::HMAC_SHA256, token_key),

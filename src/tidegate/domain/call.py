@@ -9,6 +9,8 @@ from dataclasses import dataclass
 class CallRecord:
     """One call. Times: `at_ms` is Unix milliseconds, `*_us` are microseconds.
 
+    `quota` says how the call came by its provider's quotas (`at_once`, `waited`, or why it did not),
+    `wait_ms` how long it waited for them, `cost` what it took of them.
     `outcome` is `ok` or the problem's code. `decision` is `allow`, `deny` or `report`; `rule` names
     the grant or denial. `query` holds parameter names only. `steps_us` is step name → duration.
     `retries` counts tries after the first. `breaker` is what the breaker did to this call (`open`,
@@ -46,6 +48,9 @@ class CallRecord:
     breaker: str | None = None
     failover: str | None = None
     hedge: str | None = None
+    quota: str | None = None
+    wait_ms: int | None = None
+    cost: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.columns import Instant, Names
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration: opening a store compares this, and loads Alembic only when it must."""
 
 metadata = sa.MetaData()
@@ -270,6 +270,9 @@ calls = sa.Table(
     sa.Column("breaker", sa.Text),
     sa.Column("failover", sa.Text),
     sa.Column("hedge", sa.Text),
+    sa.Column("quota", sa.Text),
+    sa.Column("wait_ms", sa.BigInteger),
+    sa.Column("cost", sa.BigInteger),
 )
 
 # Calls summed by hour, in the transaction that stores them. `latency` is a class of duration

@@ -18,6 +18,7 @@ use crate::error::Refusal;
 use crate::forward::Sending;
 use crate::forward::once::{Failed, once};
 use crate::forward::reach;
+use crate::reserve::Reservation;
 
 impl Sending<'_> {
     /// One try, or two at once.
@@ -65,7 +66,8 @@ impl Sending<'_> {
                 outcome = &mut first => return outcome,
                 () = sleep(late) => {}
             }
-            if !may() {
+            let mut enough = || trace.reservation.as_mut().is_none_or(Reservation::draws_again);
+            if !may() || !enough() {
                 return first.await;
             }
             let second = async {

@@ -80,7 +80,14 @@ impl Sending<'_> {
         let mut request = Request::from_parts(parts, body);
         let mut at_rest = STALE_MAX;
         loop {
-            let again = match self.send(request, spare.as_ref(), trace).await {
+            if let Some(reservation) = &mut trace.reservation {
+                reservation.sent();
+            }
+            let outcome = self.send(request, spare.as_ref(), trace).await;
+            if let (Err(Failed::Unsent(_)), Some(reservation)) = (&outcome, &mut trace.reservation) {
+                reservation.unsent();
+            }
+            let again = match outcome {
                 Ok(answer) => match self.instead_of(&answer, spare.as_ref(), trace).await? {
                     None => return Ok(answer),
                     Some(again) => again,
@@ -101,12 +108,16 @@ impl Sending<'_> {
                 }
                 Err(Failed::Broken { stale: true, .. }) if at_rest > 0 && spare.is_some() => {
                     at_rest -= 1;
+                    if let Some(reservation) = &mut trace.reservation {
+                        reservation.sent_again();
+                    }
                     self.by_another_connection(trace).await?;
                     let parts = spare.clone().ok_or_else(lost)?;
                     (parts, RequestBody::empty(Rc::clone(&self.progress)))
                 }
                 Err(Failed::Broken { refusal, .. }) => {
                     self.way.failed(trace);
+                    dropped(trace);
                     let Some(again) = self.the_same(spare.as_ref()) else { return Err(refusal) };
                     let elsewhere = self.way.elsewhere(self.repeat);
                     self.once_more(When::Later, elsewhere, trace).await?.ok_or(refusal)?;
@@ -114,6 +125,7 @@ impl Sending<'_> {
                 }
                 Err(Failed::Late(refusal)) => {
                     self.way.failed(trace);
+                    dropped(trace);
                     return Err(refusal);
                 }
                 Err(Failed::Refused(refusal)) => return Err(refusal),
@@ -139,7 +151,7 @@ impl Sending<'_> {
             let again = if self.tried.first_try_of(remedy) { again } else { None };
             let shown = again.as_ref().and_then(|(parts, _)| parts.headers.get(AUTHORIZATION));
             let helps = remedy == Remedy::Nonce || again.is_some() && self.renewed(headers, shown).await?;
-            if !helps || again.is_none() {
+            if !helps || again.is_none() || !draws_again(trace, Some(answer)) {
                 return Ok(None);
             }
             self.by_another_connection(trace).await?;
@@ -155,6 +167,9 @@ impl Sending<'_> {
             return Ok(None);
         }
         let Some(again) = self.the_same(spare) else { return Ok(None) };
+        if let Some(reservation) = &mut trace.reservation {
+            reservation.answered(status, headers, &[]);
+        }
         let when = retry_after(headers, SystemTime::now()).map_or(When::Later, When::After);
         let elsewhere = self.way.elsewhere(self.repeat);
         Ok(self.once_more(when, elsewhere, trace).await?.map(|()| again))
@@ -182,6 +197,9 @@ impl Sending<'_> {
     ) -> Result<Option<()>, Refusal> {
         let Some(pause) = self.way.another(when, elsewhere, trace) else { return Ok(None) };
         sleep(pause).await;
+        if !draws_again(trace, None) {
+            return Ok(None);
+        }
         self.proven = self.way.dial(trace).await?;
         Ok(Some(()))
     }
@@ -190,6 +208,22 @@ impl Sending<'_> {
         trace.event.retries += 1;
         self.proven = self.way.dial(trace).await?;
         Ok(())
+    }
+}
+
+/// Whether the provider's quotas have enough for another try. An answer that is not the consumer's is heeded.
+fn draws_again(trace: &mut Trace, answer: Option<&Response<Incoming>>) -> bool {
+    let Some(reservation) = &mut trace.reservation else { return true };
+    if let Some(answer) = answer {
+        reservation.answered(answer.status(), answer.headers(), &[]);
+    }
+    reservation.draws_again()
+}
+
+/// The provider did not bear the call.
+fn dropped(trace: &mut Trace) {
+    if let Some(reservation) = &mut trace.reservation {
+        reservation.dropped();
     }
 }
 

@@ -1,0 +1,326 @@
+//! One quota of one account: its model's count, held to what the provider says of it.
+//!
+//! What the provider says only ever lowers what is left: its word is older than the calls in flight, and
+//! a late answer would give away what others have taken since. A refusal closes the pot until the time it
+//! names, and it reopens at half its rate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::debits::{Account, Count, Debited};
+use super::model::{Model, Nanos, Now, When, nanos, until};
+use super::rule::{Kind, Quota};
+use super::signal::Signal;
+use crate::class::Class;
+
+/// How much later than it said a closed pot reopens, at most: not all who wait come back at once.
+const JITTER_SHARE: u64 = 10;
+/// How long a pot is closed when the provider does not say; twice as long each further time.
+const BACK_OFF: Duration = Duration::from_secs(1);
+const BACK_OFF_MAX: Duration = Duration::from_secs(60);
+/// For how long a pot that reopens goes at half its rate: a window, within these.
+const PACE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+#[derive(Debug)]
+pub struct Pot {
+    pub quota: Arc<Quota>,
+    /// The connection whose it is; None: all of the provider's.
+    pub connection: Option<Arc<str>>,
+    /// The operation or origin that it is for, where each has one of its own.
+    pub part: Option<Arc<str>>,
+    model: Model,
+    /// What is on disk, for a count that outlives the engine.
+    pub debited: Option<Debited>,
+    /// What calls have taken that are not answered.
+    in_flight: u64,
+    /// How many calls hold a share of it.
+    pub held: usize,
+    /// What waits for it, by class.
+    pub queued: [u64; Class::ALL.len()],
+    cap: Option<Cap>,
+    closed: Option<Closed>,
+    pace: Option<Pace>,
+    /// In which round of letting calls in it was found to be exhausted.
+    pub exhausted_in: u64,
+}
+
+/// No more than the provider said it has left, until it has all of it again.
+#[derive(Debug)]
+struct Cap {
+    left: u64,
+    until: Nanos,
+}
+
+#[derive(Debug)]
+struct Closed {
+    since: Nanos,
+    until: Nanos,
+    /// How often in a row.
+    times: u32,
+}
+
+/// Half the rate: so long between two units of cost.
+#[derive(Debug)]
+struct Pace {
+    interval: Nanos,
+    next: Nanos,
+    until: Nanos,
+}
+
+impl Pot {
+    pub fn new(
+        quota: Arc<Quota>,
+        connection: Option<Arc<str>>,
+        part: Option<Arc<str>>,
+        debited: Option<Debited>,
+    ) -> Self {
+        Self {
+            model: quota.model(),
+            quota,
+            connection,
+            part,
+            debited,
+            in_flight: 0,
+            held: 0,
+            queued: [0; Class::ALL.len()],
+            cap: None,
+            closed: None,
+            pace: None,
+            exhausted_in: 0,
+        }
+    }
+
+    /// The quota is declared anew. What was used of the old one is used of the new one.
+    pub fn becomes(&mut self, now: Now, quota: &Arc<Quota>) {
+        if !self.quota.counts_as(quota) {
+            let used = self.model.most().saturating_sub(self.model.left(now));
+            let mut model = quota.model();
+            if used > 0 {
+                let over = used.saturating_sub(self.in_flight);
+                model.take(now, used);
+                model.answered(now, over, over);
+                if quota.kind.is_concurrency() {
+                    model.ended(over);
+                }
+            }
+            self.model = model;
+            self.cap = None;
+            self.pace = None;
+        }
+        self.quota = Arc::clone(quota);
+    }
+
+    pub fn when(&mut self, now: Now, cost: u64) -> When {
+        let mut when = self.model.when(now, cost);
+        if let Some(closed) = &self.closed
+            && closed.until > now.at
+        {
+            when = when.and(When::At(closed.until));
+        }
+        match &self.cap {
+            Some(cap) if cap.until <= now.at => self.cap = None,
+            Some(cap) if cap.left < cost => when = when.and(When::At(cap.until)),
+            _ => {}
+        }
+        match &self.pace {
+            Some(pace) if pace.until <= now.at => self.pace = None,
+            Some(pace) if pace.next > now.at => when = when.and(When::At(pace.next)),
+            Some(_) if self.quota.kind.is_concurrency() && self.in_flight * 2 > self.model.most() => {
+                when = when.and(When::Released);
+            }
+            _ => {}
+        }
+        if when == When::Now
+            && let (Some(debited), Model::Calendar(calendar)) = (&mut self.debited, &mut self.model)
+        {
+            let count = calendar.count(now);
+            let count = Count { used: count.used + cost, ..count };
+            if !debited.covers(count) {
+                debited.want(count, calendar.most());
+                return When::Written;
+            }
+        }
+        when
+    }
+
+    pub fn take(&mut self, now: Now, cost: u64) {
+        self.model.take(now, cost);
+        self.in_flight += cost;
+        self.held += 1;
+        if let Some(cap) = &mut self.cap {
+            cap.left = cap.left.saturating_sub(cost);
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.next = pace.next.max(now.at).saturating_add(pace.interval.saturating_mul(cost));
+        }
+        if let (Some(debited), Model::Calendar(calendar)) = (&mut self.debited, &mut self.model) {
+            debited.spent(now, calendar.count(now), cost, calendar.most());
+        }
+    }
+
+    /// The call never left.
+    pub fn give_back(&mut self, now: Now, cost: u64) {
+        self.model.give_back(now, cost);
+        self.in_flight = self.in_flight.saturating_sub(cost);
+        self.held = self.held.saturating_sub(1);
+        if let Some(cap) = &mut self.cap {
+            cap.left = cap.left.saturating_add(cost);
+        }
+    }
+
+    /// The provider has answered, or will not any more.
+    pub fn answered(&mut self, now: Now, estimated: u64, actual: u64) {
+        self.model.answered(now, estimated, actual);
+        self.in_flight = self.in_flight.saturating_sub(estimated);
+    }
+
+    /// The call is over; `took` is how long, where it went well.
+    pub fn ended(&mut self, cost: u64, took: Option<Duration>) {
+        self.held = self.held.saturating_sub(1);
+        if let Model::Concurrency(model) = &mut self.model {
+            if let Some(took) = took {
+                model.went_well(took);
+            }
+            model.ended(cost);
+        }
+    }
+
+    /// The provider did not bear the call: it broke off, or was not answered in time.
+    pub fn dropped(&mut self) {
+        if let Model::Concurrency(model) = &mut self.model {
+            model.dropped();
+        }
+    }
+
+    /// Take the provider's word on a call that was sent at `sent`, and is answered; `chance` is any number.
+    pub fn observe(&mut self, now: Now, sent: Nanos, signal: &Signal, chance: u64) {
+        // An account's plan may allow more than is declared; it must be said of this very quota.
+        if let Some(limit) = signal.limit.filter(|limit| *limit > 0 && signal.scope.is_some()) {
+            self.model.becomes(self.quota.within(limit));
+        }
+        if let Some(reset) = signal.reset {
+            self.model.resets(now, reset);
+        }
+        if let Some(remaining) = signal.remaining {
+            self.lower(now, remaining.saturating_sub(self.in_flight), signal.reset);
+        }
+        if signal.throttled || signal.retry_after.is_some() {
+            self.close(now, sent, signal, chance);
+        } else if self.closed.as_ref().is_some_and(|closed| sent >= closed.until) {
+            self.closed = None;
+        }
+    }
+
+    fn lower(&mut self, now: Now, left: u64, reset: Option<Duration>) {
+        if let (Kind::Bucket { .. }, Model::Gcra(bucket)) = (&self.quota.kind, &mut self.model) {
+            return bucket.lower(now, left);
+        }
+        if self.quota.kind.is_concurrency() {
+            return;
+        }
+        let end = reset.map(|reset| now.at.saturating_add(nanos(reset)));
+        let end = end.or_else(|| match self.quota.kind {
+            Kind::Window { .. } | Kind::Calendar { .. } => self.model.resets_at(now),
+            _ => None,
+        });
+        let end = end.unwrap_or_else(|| now.at.saturating_add(nanos(self.quota.kind.window())));
+        match &mut self.cap {
+            Some(cap) if cap.until > now.at => {
+                cap.left = cap.left.min(left);
+                if left == 0 {
+                    cap.until = cap.until.max(end);
+                }
+            }
+            cap => *cap = Some(Cap { left, until: end }),
+        }
+    }
+
+    fn close(&mut self, now: Now, sent: Nanos, signal: &Signal, chance: u64) {
+        // Several calls may be refused for one reason: those that left before it was known say nothing new.
+        let known = self.closed.as_ref().filter(|closed| sent < closed.since);
+        let times = known
+            .map_or_else(|| self.closed.as_ref().map_or(1, |closed| closed.times + 1), |closed| closed.times);
+        let said = signal.retry_after.or(signal.reset);
+        if said.is_none() && known.is_some() {
+            return;
+        }
+        let wait = said.unwrap_or_else(|| (BACK_OFF * 2u32.pow((times - 1).min(6))).min(BACK_OFF_MAX));
+        let jitter = nanos(wait) / JITTER_SHARE;
+        let end = now.at.saturating_add(nanos(wait)).saturating_add(chance % jitter.max(1));
+        let since = known.map_or(now.at, |closed| closed.since);
+        let end = self.closed.as_ref().map_or(end, |closed| closed.until.max(end));
+        self.closed = Some(Closed { since, until: end, times });
+        let (amount, window) = self.quota.kind.rate();
+        let interval = if self.quota.kind.is_concurrency() { 0 } else { 2 * nanos(window) / amount.max(1) };
+        let span = nanos(window.clamp(PACE.0, PACE.1));
+        self.pace = Some(Pace { interval, next: end, until: end.saturating_add(span) });
+    }
+
+    /// In how long so much would have gone, of calls that stand in a line; None where nobody can tell.
+    pub fn line(&mut self, now: Now, amount: u64) -> Option<Duration> {
+        let mut wait = self.model.line(now, amount)?;
+        if let Some(closed) = &self.closed {
+            wait = wait.max(until(now.at, closed.until));
+        }
+        if let Some(cap) = &self.cap
+            && cap.left < amount
+        {
+            wait = wait.max(until(now.at, cap.until));
+        }
+        if let Some(pace) = &self.pace
+            && pace.until > now.at
+        {
+            let paced = pace.next.saturating_add(pace.interval.saturating_mul(amount.saturating_sub(1)));
+            wait = wait.max(until(now.at, paced.min(pace.until.max(pace.next))));
+        }
+        Some(wait)
+    }
+
+    pub fn left(&mut self, now: Now) -> u64 {
+        let left = self.model.left(now);
+        if self.closed_for(now).is_some() {
+            return 0;
+        }
+        match &self.cap {
+            Some(cap) if cap.until > now.at => left.min(cap.left),
+            _ => left,
+        }
+    }
+
+    /// In how long there is more than now.
+    pub fn reset(&mut self, now: Now) -> Option<Duration> {
+        let model = self.model.resets_at(now).map(|at| until(now.at, at));
+        let cap = self.cap.as_ref().filter(|cap| cap.until > now.at && cap.left == 0);
+        let cap = cap.map(|cap| until(now.at, cap.until));
+        [model, cap, self.closed_for(now)].into_iter().flatten().max()
+    }
+
+    /// For how long the provider wants no calls, where it said so.
+    pub fn closed_for(&self, now: Now) -> Option<Duration> {
+        let closed = self.closed.as_ref().filter(|closed| closed.until > now.at)?;
+        Some(until(now.at, closed.until))
+    }
+
+    /// How much of it there is now: of an adaptive limit, what it has come to.
+    pub fn limit(&self) -> u64 {
+        if let Model::Concurrency(model) = &self.model { model.limit() } else { self.model.most() }
+    }
+
+    /// Begin where the engine before this one ended.
+    pub fn restore(&mut self, now: Now) {
+        if let (Some(debited), Model::Calendar(calendar)) = (&self.debited, &mut self.model) {
+            let begun = calendar.count(now).begun;
+            calendar.used_before(debited.before(begun));
+        }
+    }
+
+    /// What is used, where that is kept on disk.
+    pub fn exact(&mut self, now: Now) -> Option<(Account, Count)> {
+        match (&self.debited, &mut self.model) {
+            (Some(debited), Model::Calendar(calendar)) => {
+                Some((debited.account().clone(), calendar.count(now)))
+            }
+            _ => None,
+        }
+    }
+}
