@@ -227,6 +227,7 @@ class _Resolver:
             enforce_from=entry.enforce_from,
             name=entry.name or f"{file.label}grants[{path[-1]}]",
             limit=limit_of(entry.limit),
+            call_class=entry.call_class,
         )
 
     def _denial(self, file: DeclaredFile, path: Path, entry: DenyEntry) -> Denial:

@@ -25,6 +25,7 @@ from tidegate.catalog.openapi import Api, read_operations
 from tidegate.catalog.origins import origin_problem
 from tidegate.catalog.patterns import shape
 from tidegate.catalog.preset import preset_entry, preset_names
+from tidegate.catalog.quota import quotas_of
 from tidegate.catalog.resilience import resilience_of
 from tidegate.catalog.rotation import over_preset, rotation_of
 from tidegate.catalog.schema import ProviderEntry
@@ -106,6 +107,7 @@ class _Builder:
             variable_rules=self._rules(entry, variables),
             rotation=self._rotation(entry, preset, provider),
             resilience=resilience_of(entry, self.declared, origins, operations, self._wrong),
+            quotas=quotas_of(entry.quotas, self.declared, preset, provider.operations, self._wrong),
         )
         self._check_fields(provider)
         if self.errors:
@@ -349,6 +351,7 @@ def _over(entry: ProviderEntry, preset: ProviderEntry | None) -> ProviderEntry:
     said["headers"] = {**kept, **entry.headers}
     said["variables"] = {**preset.variables, **entry.variables}
     said["base_path"] = entry.base_path
+    said["quotas"] = {**preset.quotas, **entry.quotas}
     said["rotation"] = over_preset(entry.rotation, preset.rotation)
     return preset.model_copy(update=said)
 

@@ -45,6 +45,7 @@ from tidegate.catalog.fields import (
     refuse,
 )
 from tidegate.catalog.login_form import LoginAuth
+from tidegate.catalog.quota_form import QuotaEntry
 from tidegate.catalog.resilience_form import (
     BreakerEntry,
     BulkheadEntry,
@@ -750,6 +751,8 @@ class ProviderEntry(Entry):
     """What its answers say of its limits."""
     rotation: RotationEntry = RotationEntry()
     """How its credentials are replaced, and how old they may become."""
+    quotas: dict[Name, QuotaEntry | None] = {}
+    """How much it allows, by names of your own; `null` leaves out one of the preset's."""
 
     @model_validator(mode="after")
     def _origin_once(self) -> ProviderEntry:
@@ -777,6 +780,8 @@ class GrantEntry(Entry):
     """The day from which a `report` grant enforces."""
     limit: LimitForm | None = None
     """How often the calls that it covers may come, for each client apart: `50/s`, or a mapping."""
+    call_class: Literal["interactive", "normal", "batch"] = Field("normal", alias="class")
+    """Who goes first where calls wait; a call may say that it is less urgent (`Tidegate-Class`)."""
 
     @model_validator(mode="after")
     def _date_for_report(self) -> GrantEntry:
@@ -922,7 +927,9 @@ def keys_known_at(path: Path) -> tuple[str, ...]:
     for part in path:
         form = _inner_form(form, part)
     entry = _entry_in(form)
-    return () if entry is None else tuple(entry.model_fields)
+    if entry is None:
+        return ()
+    return tuple(field.alias or name for name, field in entry.model_fields.items())
 
 
 def _entry_in(form: Any) -> type[Entry] | None:

@@ -15,9 +15,13 @@ from tidegate.domain.limit import Limit
 from tidegate.domain.login import Login
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
+from tidegate.domain.quota import Quota
 from tidegate.domain.resilience import PLAIN, Resilience
 from tidegate.domain.rotation import BY_HAND, Rotation
 from tidegate.domain.sign import Signer
+
+CallClass = Literal["interactive", "normal", "batch"]
+"""Who goes first where calls wait: somebody who is waiting, the rest, what has time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,8 @@ class Provider:
     """What becomes of calls when it fails."""
     dialect: Dialect | None = None
     """How its answers speak of its limits."""
+    quotas: tuple[Quota, ...] = ()
+    """How much it allows."""
 
     @property
     def issues(self) -> TokenGrant | Login | None:
@@ -188,6 +194,8 @@ class Grant:
     name: str = ""
     limit: Limit | None = None
     """How often the calls that it covers may be made, for each client."""
+    call_class: CallClass = "normal"
+    """The most urgent that its calls may be, and what they are when they do not say."""
 
 
 @dataclass(frozen=True, slots=True)

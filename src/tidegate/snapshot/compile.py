@@ -9,7 +9,7 @@ not keep everyone else's revision from coming into force.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, cast
@@ -29,6 +29,7 @@ from tidegate.domain.declaration import (
 )
 from tidegate.domain.dialect import Dialect
 from tidegate.domain.limit import Limit
+from tidegate.domain.quota import Quota
 from tidegate.domain.sign import HmacTemplate, HookSigner, Part, Signer, signing_secrets
 from tidegate.snapshot.binding import is_bound
 
@@ -71,7 +72,7 @@ def compile_snapshot(
             _provider(provider, sets, alone=len(declaration.clients) < 2)  # noqa: PLR2004
             for provider in declaration.providers
         ],
-        # Grants and denials fill the sets, so that these are written after them.
+        # Quotas, grants and denials fill the sets, so that these are written after them.
         "grants": [_grant(grant, sets) for grant in declaration.grants],
         "denials": [_denial(denial, sets) for denial in declaration.denials],
         "operation_sets": sets.written,
@@ -209,6 +210,39 @@ def _provider(provider: Provider, sets: _OperationSets, *, alone: bool) -> _Json
         "over": provider.login.over if provider.login else (401,),
         **_resilience(provider, sets, alone=alone),
         **({"dialect": dialect_json(provider, several=not alone)} if provider.dialect else {}),
+        **(
+            {"quotas": [_quota(provider, one, sets) for one in quotas]}
+            if (quotas := provider.quotas)
+            else {}
+        ),
+    }
+
+
+def _quota(provider: Provider, quota: Quota, sets: _OperationSets) -> _Json:
+    """What a model does not ask for is left out, so that its count goes on when that is all that changes."""
+    by_model: Mapping[str, _Json] = {
+        "log": {},
+        "gcra": {"burst": quota.burst},
+        "window": {"anchor": quota.anchor},
+        "bucket": {"restored": quota.restored},
+        "concurrency": {"adaptive": quota.adaptive},
+        "calendar": {"period": quota.period, "zone": quota.zone},
+    }
+    settle = quota.settle
+    return {
+        "name": quota.name,
+        "model": quota.model,
+        "amount": quota.amount,
+        **({"window_ms": quota.window_ms} if quota.window_ms else {}),
+        **by_model[quota.model],
+        "headroom": quota.headroom,
+        "whose": quota.scope,
+        "costs": [(sets.number(provider.name, (one,)), cost) for one, cost in quota.costs],
+        "free": quota.free,
+        "settle": None
+        if settle is None
+        else ({"header": settle.header} if settle.header else {"body": settle.body}),
+        "queue": asdict(quota.queue) if quota.queue else None,
     }
 
 
@@ -320,6 +354,7 @@ def _grant(grant: Grant, sets: _OperationSets) -> _Json:
         "mode": grant.mode,
         "enforce_from": _first_second(grant.enforce_from) if grant.enforce_from else None,
         **_limit(grant.limit),
+        **({"class": grant.call_class} if grant.call_class != "normal" else {}),
     }
 
 
