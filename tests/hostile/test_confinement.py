@@ -171,6 +171,8 @@ NOT_MET_HERE = {
     "needs_reconsent",
     "not_ready",
     "overloaded",
+    "queue_timeout",
+    "quota_exceeded",
     "throttled",
     "timeout",
 }
