@@ -105,6 +105,8 @@ const FORCED_EVERY: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub struct Leases {
     held: RwLock<HashMap<Box<str>, Arc<Lease>>>,
+    /// What connections without a lease had been given by their origins: the next lease goes on with it.
+    parted: Mutex<HashMap<Box<str>, Arc<Nonces>>>,
     /// Connections whose consent is gone: no lease will come before somebody acts.
     ended: RwLock<HashSet<Box<str>>>,
     changed: Notify,
@@ -123,9 +125,10 @@ impl Leases {
     pub fn put(&self, connection: &str, mut lease: Lease) {
         self.ended.write().unwrap_or_else(PoisonError::into_inner).remove(connection);
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = held.get(connection) {
-            // They are the origin's, and outlive the token.
-            lease.nonces = Arc::clone(&before.nonces);
+        // Nonces are the origin's, and outlive the token.
+        let parted = self.parted().remove(connection);
+        if let Some(nonces) = held.get(connection).map(|before| Arc::clone(&before.nonces)).or(parted) {
+            lease.nonces = nonces;
         }
         held.insert(connection.into(), Arc::new(lease));
         drop(held);
@@ -142,8 +145,21 @@ impl Leases {
                 all.remove(connection);
             }
         }
-        self.held.write().unwrap_or_else(PoisonError::into_inner).remove(connection);
+        let taken = self.held.write().unwrap_or_else(PoisonError::into_inner).remove(connection);
+        if let Some(lease) = taken.filter(|_| !ended) {
+            self.part(connection, &lease);
+        }
         self.changed.notify_waiters();
+    }
+
+    fn part(&self, connection: &str, lease: &Lease) {
+        if lease.nonces.any() {
+            self.parted().insert(connection.into(), Arc::clone(&lease.nonces));
+        }
+    }
+
+    fn parted(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Nonces>>> {
+        self.parted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn get(&self, connection: &str) -> Option<Arc<Lease>> {
@@ -156,7 +172,12 @@ impl Leases {
 
     /// Wipe what has ended, so that a secret does not outlive its lease in memory.
     pub fn sweep(&self, now: u64) {
-        self.held.write().unwrap_or_else(PoisonError::into_inner).retain(|_, lease| lease.is_live(now));
+        self.held.write().unwrap_or_else(PoisonError::into_inner).retain(|connection, lease| {
+            if !lease.is_live(now) {
+                self.part(connection, lease);
+            }
+            lease.is_live(now)
+        });
     }
 
     /// The provider did not take `old`: wait until the connection has another lease, or none any more.
@@ -269,5 +290,25 @@ mod tests {
         assert!(renewed && leases.has_ended("con"));
         leases.put("con", lease(2));
         assert!(!leases.has_ended("con"));
+    }
+
+    #[test]
+    fn what_an_origin_gave_outlives_the_gap_between_two_tokens() {
+        let leases = Leases::default();
+        let origin = crate::origin::Origin::parse("https://api.example").expect("origin");
+        let mut headers = http::HeaderMap::new();
+        headers.insert("dpop-nonce", http::HeaderValue::from_static("n1"));
+        leases.put("con", lease(1));
+        assert!(leases.get("con").expect("lease").nonces().learn(&origin, &headers));
+        leases.take("con", false);
+        leases.put("con", lease(2));
+        assert!(leases.get("con").expect("lease").nonces().any());
+        leases.sweep(u64::MAX);
+        leases.put("con", lease(3));
+        assert!(leases.get("con").expect("lease").nonces().any());
+        // Another consent has another key.
+        leases.take("con", true);
+        leases.put("con", lease(4));
+        assert!(!leases.get("con").expect("lease").nonces().any());
     }
 }

@@ -174,6 +174,10 @@ impl Nonces {
         true
     }
 
+    pub fn any(&self) -> bool {
+        !self.all().is_empty()
+    }
+
     fn of(&self, scheme: &str, authority: &str) -> Option<Box<str>> {
         let all = self.all();
         let mine = |origin: &Origin| origin.scheme().as_str() == scheme && origin.authority() == authority;
