@@ -131,8 +131,13 @@ def age(started: Running, connection: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("oauth2", "asks"),
+    [("grant: refresh_token", 1), ("grant: refresh_token, reuse: 10m", 2)],
+    ids=["no window", "within the window"],
+)
 def test_a_consent_that_was_withdrawn_ends_the_calls_and_the_asking(
-    tmp_path: Path, root: Issued, api: Seen
+    tmp_path: Path, root: Issued, api: Seen, oauth2: str, asks: int
 ):
     with oauth_server(tmp_path / "server", root) as server:
         fields = {
@@ -141,7 +146,7 @@ def test_a_consent_that_was_withdrawn_ends_the_calls_and_the_asking(
             "refresh_token": server.consent(),
         }
         server.withdraw()
-        with gateway(tmp_path, api, server, "grant: refresh_token", fields) as (started, client):
+        with gateway(tmp_path, api, server, oauth2, fields) as (started, client):
             (connection,) = started.state.store.connections.all()
 
             def ended() -> bool:
@@ -151,12 +156,12 @@ def test_a_consent_that_was_withdrawn_ends_the_calls_and_the_asking(
             wait_until(ended)
             wait_until(lambda: code(client) == "needs_reconsent")
             asked = server.seen()["asked"]
-            assert asked == 1
+            assert asked == asks
             # Entered anew, it is asked for again.
             fresh = fields | {"refresh_token": server.consent()}
             reconnect(started, fresh)
             wait_until(lambda: code(client) == "ok")
-            assert server.seen()["asked"] == 2
+            assert server.seen()["asked"] == asks + 1
     assert b"authorization" in bytes(api.received).lower()
 
 

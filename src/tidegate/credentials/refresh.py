@@ -53,6 +53,7 @@ _JITTER: Final = 0.1
 _BACKOFF_FIRST_S: Final = 2.0
 _BACKOFF_MAX_S: Final = 300.0
 _LOOK_EVERY_S: Final = 0.05
+_AGAIN_AFTER_S: Final = 1.0
 _REFUSED_PAUSE: Final = timedelta(minutes=5)
 """How long after a refused login it is tried once more; a second refusal ends it."""
 
@@ -239,6 +240,19 @@ class Refresher:
             raise TokenRefusedError(Trouble.OUR_FAULT, "credential_incomplete")
         if grant.refreshes and REFRESH_TOKEN not in fields:
             raise TokenRefusedError(Trouble.CONSENT_GONE, NO_REFRESH_TOKEN)
+        try:
+            return self._asked(provider, grant, fields)
+        except TokenRefusedError as refused:
+            if refused.trouble is not Trouble.CONSENT_GONE or not grant.reuse_s:
+                raise
+        # Within its window the provider takes a refresh token once more that it has replaced already. So
+        # one no, which a holder that died may have earned, is not yet the end of the consent.
+        time.sleep(_AGAIN_AFTER_S)
+        return self._asked(provider, grant, fields)
+
+    def _asked(
+        self, provider: Provider, grant: TokenGrant, fields: Mapping[str, Secret]
+    ) -> TokenAnswer:
         now = self._clock().timestamp()
         fetched = post(self._engine, provider, grant.token_url, token_request(grant, fields, now))
         return read_answer(grant, fetched.status, fetched.headers, fetched.body, now)
