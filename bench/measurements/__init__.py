@@ -7,6 +7,7 @@ from typing import Final
 from bench.measure import Measure
 from bench.measurements import (
     bulk,
+    cache_conformance,
     credentials,
     dialects,
     faults,
@@ -50,5 +51,6 @@ MEASUREMENTS: Final[dict[str, Measure]] = {
     "snapshots": snapshots.measure,
     "dialects": dialects.measure,
     "bulk": bulk.measure,
+    "cache_conformance": cache_conformance.measure,
     "idle_connections": idle_connections.measure,
 }

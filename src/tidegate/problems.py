@@ -238,6 +238,13 @@ _LIST: Final = (
     ),
     # The gateway itself.
     Problem(
+        "not_cached",
+        504,
+        "No stored answer that may be given",
+        "The call asks for a stored answer only, and none that may be given is stored.",
+        Fixer.CONSUMER,
+    ),
+    Problem(
         "unsupported",
         501,
         "Tidegate does not carry this",

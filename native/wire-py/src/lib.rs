@@ -151,6 +151,14 @@ impl Engine {
         self.0.limits()
     }
 
+    fn cache_stats(&self) -> PyResult<String> {
+        self.0.cache_stats().map_err(refused)
+    }
+
+    fn cache_purge(&self, python: Python<'_>, which: &str) -> PyResult<u64> {
+        python.detach(|| self.0.cache_purge(which)).map_err(refused)
+    }
+
     fn stats(&self) -> BTreeMap<&'static str, u64> {
         self.0.stats().into_iter().collect()
     }

@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use crate::cache::fill::Reading;
 use crate::call::Trace;
 use crate::dial::pool::Borrowed;
 use crate::echo::{Echo, Echoed};
@@ -72,8 +73,8 @@ impl Progress {
 
 impl RequestBody {
     /// `keep`: what passes may have to be sent again.
-    pub fn new(incoming: Incoming, bound: u64, keep: bool) -> (Self, Rc<Progress>) {
-        let inner = (!incoming.is_end_stream()).then_some(incoming);
+    pub fn new(incoming: Option<Incoming>, bound: u64, keep: bool) -> (Self, Rc<Progress>) {
+        let inner = incoming.filter(|incoming| !incoming.is_end_stream());
         let progress = Rc::new(Progress {
             sent: Cell::new(0),
             done: Cell::new(inner.is_none()),
@@ -83,6 +84,13 @@ impl RequestBody {
             kept: RefCell::new(keep.then(Vec::new)),
         });
         (Self { inner, again: VecDeque::new(), progress: Rc::clone(&progress), left: bound }, progress)
+    }
+
+    /// The body of a call of our own.
+    pub fn held(bytes: Option<Bytes>) -> (Self, Rc<Progress>) {
+        let (mut body, progress) = Self::new(None, 0, false);
+        body.again.extend(bytes.filter(|bytes| !bytes.is_empty()));
+        (body, progress)
     }
 
     /// A body of nothing, for a second try of a call that had none.
@@ -108,35 +116,12 @@ impl RequestBody {
     /// Read all of it, so that it can be signed; it goes out from memory.
     pub async fn gather(&mut self, max: usize, limits: &Limits) -> Result<Bytes, Refusal> {
         let mut whole = BytesMut::new();
-        let mut trailed = false;
-        while !self.is_end_stream() {
-            let until = limits.deadline.min(Instant::now() + limits.body_idle);
-            let next = std::future::poll_fn(|context| Pin::new(&mut *self).poll_frame(context));
-            let Some(frame) = tokio::time::timeout_at(until.into(), next).await.map_err(|_elapsed| {
-                Refusal::new(Code::Timeout, "The rest of the request body did not arrive in time.")
-            })?
-            else {
-                break;
-            };
-            let frame = frame.map_err(|error| match error {
-                StreamError::RequestTooLarge => {
-                    Refusal::new(Code::TooLarge, "The request body is larger than this provider's bound.")
-                }
-                _ => Refusal::new(
-                    Code::MalformedRequest,
-                    "The request body is not well formed or was cut short.",
-                ),
-            })?;
-            trailed |= frame.is_trailers();
-            let data = frame.into_data().unwrap_or_default();
+        while let Some(data) = self.next_piece(limits).await? {
             if whole.len() + data.len() > max {
                 let detail = format!("A request body that is to be signed may have {} MiB.", max >> 20);
                 return Err(Refusal::new(Code::TooLarge, detail));
             }
             whole.extend_from_slice(&data);
-        }
-        if trailed {
-            return Err(Refusal::new(Code::Unsupported, "A body that is to be signed has no trailers."));
         }
         let whole = whole.freeze();
         self.inner = None;
@@ -159,6 +144,45 @@ impl RequestBody {
         self.size_hint().exact()
     }
 
+    /// Read it, if it is no larger than `max`, to know it before it goes; it goes out as it came.
+    pub async fn look_ahead(&mut self, max: usize, limits: &Limits) -> Result<Option<Bytes>, Refusal> {
+        let mut whole = BytesMut::new();
+        let mut seen = VecDeque::new();
+        let mut fits = true;
+        while fits && let Some(data) = self.next_piece(limits).await? {
+            whole.extend_from_slice(&data);
+            seen.push_back(data);
+            fits = whole.len() <= max;
+        }
+        self.again = seen;
+        Ok(fits.then(|| whole.freeze()))
+    }
+
+    async fn next_piece(&mut self, limits: &Limits) -> Result<Option<Bytes>, Refusal> {
+        if self.is_end_stream() {
+            return Ok(None);
+        }
+        let until = limits.deadline.min(Instant::now() + limits.body_idle);
+        let next = std::future::poll_fn(|context| Pin::new(&mut *self).poll_frame(context));
+        let Some(frame) = tokio::time::timeout_at(until.into(), next).await.map_err(|_elapsed| {
+            Refusal::new(Code::Timeout, "The rest of the request body did not arrive in time.")
+        })?
+        else {
+            return Ok(None);
+        };
+        let frame = frame.map_err(|error| match error {
+            StreamError::RequestTooLarge => {
+                Refusal::new(Code::TooLarge, "The request body is larger than this provider's bound.")
+            }
+            _ => {
+                Refusal::new(Code::MalformedRequest, "The request body is not well formed or was cut short.")
+            }
+        })?;
+        let trailed =
+            |_| Refusal::new(Code::Unsupported, "A body that is to be signed or keyed has no trailers.");
+        frame.into_data().map(Some).map_err(trailed)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.inner.is_none() && self.again.is_empty()
     }
@@ -173,9 +197,10 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = &mut *self;
-        let Some(inner) = this.inner.as_mut() else {
-            return Poll::Ready(this.again.pop_front().map(|bytes| Ok(Frame::data(bytes))));
-        };
+        if let Some(bytes) = this.again.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(inner).poll_frame(context));
         let progress = &this.progress;
         progress.touched.set(Instant::now());
@@ -210,8 +235,13 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let again: usize = self.again.iter().map(Bytes::len).sum();
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(again as u64), Body::size_hint)
+        let again = self.again.iter().map(Bytes::len).sum::<usize>() as u64;
+        let mut hint = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + again);
+        }
+        hint.set_lower(hint.lower() + again);
+        hint
     }
 }
 
@@ -228,6 +258,10 @@ impl Drop for RequestBody {
 pub enum AnswerBody {
     Own(Option<Bytes>),
     Provider(Box<ProviderStream>),
+    /// From the cache, with the call's record.
+    Stored(Option<Bytes>, Box<Trace>),
+    /// The provider's, on its way into the cache.
+    Reading(Reading),
 }
 
 /// The provider's body on its way to the consumer, with the call's record and connection in its keeping.
@@ -296,6 +330,11 @@ impl ProviderStream {
         }
     }
 
+    /// Nobody reads along any more; what is still taken in is for the cache.
+    pub fn consumer_left(&mut self) {
+        self.trace.consumer_left();
+    }
+
     pub fn into_trace(self) -> Trace {
         self.trace
     }
@@ -321,7 +360,7 @@ impl ProviderStream {
         Poll::Ready(Some(Err(error)))
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         if let Some(frame) = self.first.take().or_else(|| self.next.take()) {
             return Poll::Ready(Some(Ok(frame)));
         }
@@ -366,7 +405,7 @@ impl ProviderStream {
         Poll::Ready(Some(Ok(clean_trailers(frame))))
     }
 
-    fn is_end_stream(&self) -> bool {
+    pub fn is_end_stream(&self) -> bool {
         self.first.is_none() && self.next.is_none() && self.held() == 0 && self.inner.is_end_stream()
     }
 
@@ -376,7 +415,7 @@ impl ProviderStream {
     }
 
     /// What was held is still to come, and nobody is told another length for it.
-    fn size_hint(&self) -> SizeHint {
+    pub fn size_hint(&self) -> SizeHint {
         let mut hint = self.inner.size_hint();
         let held = self.held() as u64;
         if let Some(upper) = hint.upper() {
@@ -434,20 +473,29 @@ impl Body for AnswerBody {
         match &mut *self {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Provider(stream) => stream.poll(context),
+            Self::Stored(bytes, trace) => {
+                trace.complete();
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Self::Reading(reading) => reading.poll(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Own(bytes) => bytes.is_none(),
+            Self::Own(bytes) | Self::Stored(bytes, _) => bytes.is_none(),
             Self::Provider(stream) => stream.is_end_stream(),
+            Self::Reading(reading) => reading.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Own(bytes) | Self::Stored(bytes, _) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
             Self::Provider(stream) => stream.size_hint(),
+            Self::Reading(reading) => reading.size_hint(),
         }
     }
 }

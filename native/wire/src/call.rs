@@ -1,23 +1,38 @@
 //! The way of one call, read from top to bottom.
 //!
-//! listen → authenticate → route → decide → admit → (protect → cache) → reserve → dial → attach →
+//! listen → authenticate → route → decide → admit → (protect) → cache → reserve → dial → attach →
 //! forward → respond → record. Each step takes the proof that the step before it made; each refusal is
 //! one problem; and whatever happens, `Trace` records the call once when it is dropped.
 
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::admit::{Admission, admit};
-use crate::authenticate::{Shown, authenticate};
+use crate::authenticate::{Authenticated, Shown, authenticate};
 use crate::body::{AnswerBody, Progress, ProviderStream, RequestBody, StreamLimits};
-use crate::decide::{AllowedCall, Named, decide, for_client};
+use crate::cache::asked::{Asked, BODY_MAX, Principal, keys_body, one_spelling};
+use crate::cache::flight::Watch;
+use crate::cache::rules::Rules;
+use crate::cache::status::Way as Cached;
+use crate::cache::storing::{Keeping, Settled, Storing};
+use crate::cache::{self, Found, fill};
+use crate::class::Class;
+use crate::decide::{AllowedCall, Named, Verdict, decide, for_client};
 use crate::dial::pool::{Borrowed, Proven};
 use crate::dialect::Heard;
 use crate::echo::{self, Echo};
@@ -26,22 +41,26 @@ use crate::event::{CallId, Event, Step, micros, unix_now};
 use crate::forward::Sending;
 use crate::forward::bulkhead::Seat;
 use crate::forward::deadline::{self, Limits};
-use crate::forward::outgoing::Outgoing;
-use crate::forward::reach::lease;
+use crate::forward::outgoing::{Outgoing, outgoing_query};
+use crate::forward::reach::{self, lease};
 use crate::forward::remedy::Tried;
 use crate::forward::way::Way;
 use crate::headers;
+use crate::lease::Lease;
 use crate::listen::guard::BegunCall;
 use crate::listen::{self, Consumer};
+use crate::origin::Origin;
 use crate::ratelimit::{self, Throttled};
 use crate::reserve::signal::Signal;
 use crate::reserve::{Reservation, Waited, reserve};
-use crate::respond::{Route, respond};
+use crate::respond::{Route, clean, turn_round};
 use crate::route::path::parameter_names;
-use crate::route::{address, route};
+use crate::route::{Routed, address, route};
 use crate::shed;
 use crate::sign;
-use crate::snapshot::{ConsumerIndex, Provider};
+use crate::snapshot::{
+    AccessToken, ClientIndex, Connection, ConsumerIndex, Provider, ProviderIndex, Snapshot,
+};
 use crate::worker::Worker;
 
 /// How long the next piece of a request body may take.
@@ -58,8 +77,20 @@ pub async fn serve(
     if let Some(answer) = health(&worker, request.uri().path()) {
         return answer;
     }
-    let mut trace = Trace::begin(&worker, &consumer, &request);
+    let trace = Trace::begin(&worker, &consumer, &request);
     shed::look(&worker, trace.started);
+    let awaited = Rc::clone(&trace.awaited);
+    let caches = worker.shared.snapshot.load().as_ref().is_some_and(|snapshot| snapshot.caches);
+    let answer = answer(Rc::clone(&worker), consumer, request, trace);
+    if caches { Outliving::new(worker, awaited, Box::pin(answer)).await } else { answer.await }
+}
+
+async fn answer(
+    worker: Rc<Worker>,
+    consumer: Rc<Consumer>,
+    request: Request<Incoming>,
+    mut trace: Trace,
+) -> Response<AnswerBody> {
     match call(&worker, &consumer, request, &mut trace).await {
         Ok(answer) => answer.begin(trace).await,
         Err(mut refusal) => {
@@ -71,8 +102,14 @@ pub async fn serve(
     }
 }
 
-/// The provider's answer, fit to be passed on; its body is still to come.
-struct Answer {
+/// An answer fit to be passed on.
+enum Answer {
+    Provider(Box<FromProvider>),
+    Stored(Box<http::response::Parts>, Bytes),
+}
+
+/// The provider's; its body is still to come.
+struct FromProvider {
     parts: http::response::Parts,
     incoming: Incoming,
     borrowed: Borrowed,
@@ -80,10 +117,28 @@ struct Answer {
     bound: u64,
     idle: Duration,
     deadline: Instant,
+    /// Where it goes besides to the consumer.
+    keeping: Option<Box<Keeping>>,
 }
 
 impl Answer {
     /// The trace goes with the body, so that the call is recorded when its last byte has passed.
+    async fn begin(self, mut trace: Trace) -> Response<AnswerBody> {
+        match self {
+            Self::Provider(answer) => answer.begin(trace).await,
+            Self::Stored(parts, body) => {
+                trace.answered(parts.status);
+                if body.is_empty() {
+                    trace.complete();
+                }
+                let body = (!body.is_empty()).then_some(body);
+                Response::from_parts(*parts, AnswerBody::Stored(body, Box::new(trace)))
+            }
+        }
+    }
+}
+
+impl FromProvider {
     async fn begin(self, mut trace: Trace) -> Response<AnswerBody> {
         trace.answered(self.parts.status);
         let limits = StreamLimits { bound: self.bound, idle: self.idle, deadline: self.deadline };
@@ -93,7 +148,12 @@ impl Answer {
         if may_refuse && let Err(refusal) = stream.prime(FIRST_PIECE).await {
             return refused(&refusal, stream.into_trace());
         }
-        Response::from_parts(self.parts, AnswerBody::Provider(Box::new(stream)))
+        let stream = Box::new(stream);
+        let body = match self.keeping {
+            Some(keeping) => AnswerBody::Reading(fill::begin(stream, keeping)),
+            None => AnswerBody::Provider(stream),
+        };
+        Response::from_parts(self.parts, body)
     }
 }
 
@@ -154,98 +214,308 @@ async fn call(
     if trace.admission.is_some() {
         at = trace.step(Step::Admit, at);
     }
-
-    // 5. reserve: what the call costs of the provider's quotas, taken before it leaves.
-    let (provider, deadlines) = (allowed.routed.provider, allowed.deadlines());
-    let limits = Limits::new(trace.started, deadlines, BODY_IDLE, deadline::asked(&parts.headers)?);
-    if provider.quotas.is_some() {
-        let mut waited = None;
-        let reserved = reserve(&snapshot, &allowed, &parts.headers, limits.deadline, &mut waited).await;
-        trace.waited(waited);
-        trace.reserved(reserved?);
-        at = trace.step(Step::Reserve, at);
-    }
-
-    // 6. dial: a connection that is proven to lead to the origin, or to one that stands in for it.
-    let lease = lease(worker, &allowed, now)?;
-    let mut way = Way::begin(worker, &snapshot, &allowed, lease, limits, trace)?;
-    let proven = way.dial(trace).await?;
-    at = trace.step(Step::Dial, at);
-
-    // 7. attach: the consumer's own fields are dropped, the credential goes on the final bytes.
-    headers::clean_request(&mut parts.headers, provider);
-    if way.lease.is_some() {
-        echo::limit_codings(&mut parts.headers);
-    }
-    if let Some(reservation) = &trace.reservation {
-        reservation.prepare(&mut parts.headers);
-    }
-    parts.extensions.clear();
-    let kept = way.keeps(&parts.method);
-    let (mut body, progress) = RequestBody::new(incoming, provider.bounds.request_body_bytes, kept);
-    trace.progress = Some(Rc::clone(&progress));
-    let mut keyed = None;
-    let repeat = way.repeat(&mut parts, query, &mut keyed, &mut body).await?;
-    let query = keyed.as_deref().or(query);
-    let covers_body = provider.sign.as_ref().is_some_and(|signer| signer.covers_body(&parts.headers))
-        || provider.hook.as_ref().is_some_and(|hook| hook.body);
-    let gathered = if covers_body { Some(body.gather(sign::BODY_MAX, &limits).await?) } else { None };
-    let hooks = &worker.shared.hooks;
-    let outgoing =
-        Outgoing { path: address.path, query, body: gathered, provider, hooks, ends: limits.deadline };
-    let plain_query = outgoing.query(None);
-    outgoing.attach(&mut parts, way.lease.as_deref(), &proven).await?;
-    at = trace.step(Step::Attach, at);
-
-    // 8. forward: send it, again where that is safe, and wait for the head of the answer.
-    let method = parts.method.clone();
-    let tried = Tried::default();
-    let mut sending = Sending { way, outgoing, proven, progress, repeat, kept, tried };
-    let answer = sending.answer(parts, body, trace).await?;
-    let Sending { way: Way { lease, limits, .. }, proven, progress, .. } = sending;
-    let now = Instant::now();
-    trace.event.provider_us = Some(micros(at, now));
-    trace.event.provider_status = Some(answer.status().as_u16());
-    trace.step(Step::Forward, at);
-
-    // 9. respond: bound it, clean it, strike out the credential, turn its redirects round.
-    let (mut parts, incoming) = answer.into_parts();
-    let signals = heard(provider, &parts);
-    let too_soon = signals.iter().any(|signal| signal.throttled);
-    if let Some(reservation) = &mut trace.reservation {
-        reservation.answered(parts.status, &parts.headers, &signals);
-    }
-    let echo = Echo::begin(lease.as_ref(), provider, &method, &mut parts)?;
+    let limits = Limits::new(trace.started, allowed.deadlines(), BODY_IDLE, deadline::asked(&parts.headers)?);
+    let class = match &allowed.routed.provider.quotas {
+        Some(_) => Class::of(&parts.headers, allowed.grant.class)?,
+        None => allowed.grant.class,
+    };
     let gateway = (!host.is_empty()).then(|| format!("{}://{host}", consumer.scheme));
-    let turn = Route {
-        path: address.path,
-        query: plain_query.as_deref().map(String::as_str),
-        origins: allowed.connection.as_ref().map_or(&[], |c| c.origins.as_slice()),
-        origin: proven.origin(),
+    let mut going = Going {
+        worker,
+        snapshot: &snapshot,
+        allowed: &allowed,
+        lease: lease(worker, &allowed, now)?,
+        path: Cow::Borrowed(address.path),
+        query: query.map(Cow::Borrowed),
         prefix: address.prefix,
         gateway: gateway.as_deref(),
+        limits,
+        class,
+        at,
     };
-    respond(&mut parts, &turn, provider.bounds.response_body_bytes)?;
-    parts.version = http::Version::HTTP_11;
-    parts.extensions.clear();
-    parts.headers.insert("tidegate-call", headers::value(trace.event.id.as_str()));
-    parts.headers.append("server-timing", headers::value(&trace.own_share()));
-    for name in provider.dialect.iter().flat_map(|dialect| dialect.hidden()) {
-        parts.headers.remove(name);
+
+    // 5. cache: an answer that is stored is given; else it is known what to do with the provider's.
+    match allowed.routed.operation.cache.as_ref() {
+        None => going.carry(parts, Content::Coming(incoming), &mut None, trace).await,
+        Some(rules) => going.through_the_cache(rules, parts, incoming, trace).await,
     }
-    if too_soon {
-        parts.headers.insert("tidegate-throttle", HeaderValue::from_static("provider"));
+}
+
+/// A request's body, before it is known how it goes.
+enum Content {
+    Coming(Incoming),
+    /// Read ahead, to be keyed.
+    Begun(RequestBody, Rc<Progress>),
+    /// Of a call of our own.
+    Held(Option<Bytes>),
+}
+
+/// A call that goes on to the provider, and how its consumer is answered.
+struct Going<'c> {
+    worker: &'c Rc<Worker>,
+    snapshot: &'c Arc<Snapshot>,
+    allowed: &'c AllowedCall<'c>,
+    lease: Option<Arc<Lease>>,
+    path: Cow<'c, str>,
+    query: Option<Cow<'c, str>>,
+    prefix: &'c str,
+    gateway: Option<&'c str>,
+    limits: Limits,
+    /// How urgent it is where calls wait for the provider's quotas.
+    class: Class,
+    at: Instant,
+}
+
+impl Going<'_> {
+    /// Step 5, for an operation of a provider whose answers are cached.
+    async fn through_the_cache(
+        mut self,
+        rules: &Arc<Rules>,
+        mut parts: Parts,
+        incoming: Incoming,
+        trace: &mut Trace,
+    ) -> Result<Answer, Refusal> {
+        let (worker, allowed) = (self.worker, self.allowed);
+        let provider = allowed.routed.provider;
+        // What is keyed is what is sent.
+        headers::clean_request(&mut parts.headers, provider);
+        if self.lease.is_some() {
+            echo::limit_codings(&mut parts.headers);
+        }
+        if let Cow::Owned(path) = one_spelling(&self.path) {
+            self.path = Cow::Owned(path);
+        }
+        if let Some(Cow::Owned(query)) = self.query.as_deref().map(one_spelling) {
+            self.query = Some(Cow::Owned(query));
+        }
+        let has_body = !incoming.is_end_stream();
+        let (content, whole) = if has_body && keys_body(rules, &parts.method) {
+            let bound = provider.bounds.request_body_bytes;
+            let (mut body, progress) = RequestBody::new(Some(incoming), bound, true);
+            let whole = body.look_ahead(BODY_MAX, &self.limits).await?;
+            (Content::Begun(body, progress), whole)
+        } else {
+            (Content::Coming(incoming), (!has_body).then(Bytes::new))
+        };
+        let query = outgoing_query(self.query.as_deref(), provider, None);
+        let origin = reach::origin(allowed, allowed.routed.operation.origin)?;
+        let asked = Asked {
+            rules,
+            method: &parts.method,
+            origin,
+            path: &self.path,
+            query: query.as_deref().map(String::as_str),
+            headers: &parts.headers,
+            body: whole.clone(),
+            has_body,
+            whose: whose(self.snapshot, allowed, self.lease.as_deref()),
+            provider,
+            operation: &allowed.routed.operation.id,
+        };
+        let found = worker.shared.cache.look(&asked, self.limits.deadline).await?;
+        self.at = trace.step(Step::Cache, self.at);
+        let mut storing = match found {
+            Found::Answer(answer) => return self.give(*answer, &parts, whole, trace),
+            Found::Onward(storing) => Some(storing),
+        };
+        trace.awaited.set(storing.as_ref().and_then(|storing| storing.awaited()));
+        let outcome = self.carry(parts, content, &mut storing, trace).await;
+        match (outcome, storing) {
+            (Err(refusal), Some(storing)) => match storing.fail(&refusal) {
+                Some(answer) => {
+                    trace.stands_in(&refusal);
+                    self.stored(*answer, trace)
+                }
+                None => Err(refusal),
+            },
+            (outcome, _) => outcome,
+        }
     }
-    trace.tell_limits(&mut parts.headers);
-    Ok(Answer {
-        parts,
-        incoming,
-        borrowed: proven.lend(Rc::clone(&worker.pool), progress.done.get()),
-        echo,
-        bound: provider.bounds.response_body_bytes,
-        idle: deadlines.idle(),
-        deadline: limits.deadline,
-    })
+
+    /// Give what is stored; where it is stale by now, have its successor fetched meanwhile.
+    fn give(
+        &self,
+        mut answer: cache::Answer,
+        parts: &Parts,
+        body: Option<Bytes>,
+        trace: &mut Trace,
+    ) -> Result<Answer, Refusal> {
+        if let Some(storing) = answer.refresh.take() {
+            let again = Again {
+                worker: Rc::clone(self.worker),
+                snapshot: Arc::clone(self.snapshot),
+                call: OwnedCall::of(self.allowed),
+                path: self.path.clone().into_owned(),
+                query: self.query.as_deref().map(str::to_owned),
+            };
+            let trace = Trace::in_background(trace);
+            tokio::task::spawn_local(again.run(unconditional(parts), body, storing, trace));
+        }
+        self.stored(answer, trace)
+    }
+
+    fn stored(&self, answer: cache::Answer, trace: &mut Trace) -> Result<Answer, Refusal> {
+        trace.event.cache = Some(answer.way.as_str());
+        let cache::served::Served { mut parts, body } = answer.served;
+        let origin = reach::origin(self.allowed, self.allowed.routed.operation.origin)?;
+        self.finish_head(&mut parts, origin, trace)?;
+        Ok(Answer::Stored(Box::new(parts), body))
+    }
+
+    /// What stands in every answer, wherever it is from.
+    fn finish_head(
+        &self,
+        parts: &mut http::response::Parts,
+        origin: &Origin,
+        trace: &Trace,
+    ) -> Result<(), Refusal> {
+        let query = outgoing_query(self.query.as_deref(), self.allowed.routed.provider, None);
+        let turn = Route {
+            path: &self.path,
+            query: query.as_deref().map(String::as_str),
+            origins: self.allowed.connection.as_ref().map_or(&[], |c| c.origins.as_slice()),
+            origin,
+            prefix: self.prefix,
+            gateway: self.gateway,
+        };
+        turn_round(parts, &turn)?;
+        parts.version = http::Version::HTTP_11;
+        parts.extensions.clear();
+        parts.headers.insert("tidegate-call", headers::value(trace.event.id.as_str()));
+        parts.headers.append("server-timing", headers::value(&trace.own_share()));
+        for name in self.allowed.routed.provider.dialect.iter().flat_map(|dialect| dialect.hidden()) {
+            parts.headers.remove(name);
+        }
+        trace.tell_limits(&mut parts.headers);
+        Ok(())
+    }
+
+    /// Steps 6 to 10: to the provider, and back.
+    async fn carry(
+        &mut self,
+        mut parts: Parts,
+        content: Content,
+        storing: &mut Option<Box<Storing>>,
+        trace: &mut Trace,
+    ) -> Result<Answer, Refusal> {
+        let (worker, allowed, limits) = (self.worker, self.allowed, self.limits);
+        let provider = allowed.routed.provider;
+
+        // 6. reserve: what the call costs of the provider's quotas, taken before it leaves.
+        if provider.quotas.is_some() {
+            let mut waited = None;
+            let reserved = reserve(self.snapshot, allowed, self.class, limits.deadline, &mut waited).await;
+            trace.waited(waited);
+            trace.reserved(reserved?);
+            self.at = trace.step(Step::Reserve, self.at);
+        }
+
+        // 7. dial: a connection that is proven to lead to the origin, or to one that stands in for it.
+        let mut way = Way::begin(worker, self.snapshot, allowed, self.lease.clone(), limits, trace)?;
+        let proven = way.dial(trace).await?;
+        let mut at = trace.step(Step::Dial, self.at);
+
+        // 8. attach: the consumer's own fields are dropped, the credential goes on the final bytes.
+        headers::clean_request(&mut parts.headers, provider);
+        if way.lease.is_some() {
+            echo::limit_codings(&mut parts.headers);
+        }
+        if let Some(reservation) = &trace.reservation {
+            reservation.prepare(&mut parts.headers);
+        }
+        parts.extensions.clear();
+        if let Some(storing) = storing {
+            storing.ask(&mut parts.headers);
+        }
+        let kept = way.keeps(&parts.method);
+        let (mut body, progress) = match content {
+            Content::Coming(incoming) => {
+                RequestBody::new(Some(incoming), provider.bounds.request_body_bytes, kept)
+            }
+            Content::Begun(body, progress) => (body, progress),
+            Content::Held(bytes) => RequestBody::held(bytes),
+        };
+        progress.touched.set(Instant::now());
+        trace.progress = Some(Rc::clone(&progress));
+        let mut keyed = None;
+        let repeat = way.repeat(&mut parts, self.query.as_deref(), &mut keyed, &mut body).await?;
+        let query = keyed.as_deref().or(self.query.as_deref());
+        let covers_body = provider.sign.as_ref().is_some_and(|signer| signer.covers_body(&parts.headers))
+            || provider.hook.as_ref().is_some_and(|hook| hook.body);
+        let gathered = if covers_body { Some(body.gather(sign::BODY_MAX, &limits).await?) } else { None };
+        let hooks = &worker.shared.hooks;
+        let outgoing =
+            Outgoing { path: &self.path, query, body: gathered, provider, hooks, ends: limits.deadline };
+        outgoing.attach(&mut parts, way.lease.as_deref(), &proven).await?;
+        at = trace.step(Step::Attach, at);
+
+        // 9. forward: send it, again where that is safe, and wait for the head of the answer.
+        let method = parts.method.clone();
+        let tried = Tried::default();
+        let mut sending = Sending { way, outgoing, proven, progress, repeat, kept, tried };
+        let answer = sending.answer(parts, body, trace).await?;
+        let Sending { way: Way { lease, limits, .. }, proven, progress, .. } = sending;
+        let now = Instant::now();
+        trace.event.provider_us = Some(micros(at, now));
+        trace.event.provider_status = Some(answer.status().as_u16());
+        trace.step(Step::Forward, at);
+
+        // 10. respond: bound it, clean it, strike out the credential, store it, turn its redirects round.
+        let (mut parts, incoming) = answer.into_parts();
+        let signals = heard(provider, &parts);
+        let too_soon = signals.iter().any(|signal| signal.throttled);
+        if let Some(reservation) = &mut trace.reservation {
+            reservation.answered(parts.status, &parts.headers, &signals);
+        }
+        let echo = Echo::begin(lease.as_ref(), provider, &method, &mut parts)?;
+        if let Some(storing) = storing {
+            storing.see(&parts);
+        }
+        clean(&mut parts, provider.bounds.response_body_bytes)?;
+        let mut keeping = None;
+        if let Some(storing) = storing.take() {
+            match storing.settle(&worker.shared.cache, provider, &mut parts) {
+                Settled::Answer(answer) => {
+                    // A 304 is whole: its connection is at rest.
+                    if incoming.is_end_stream() {
+                        proven.lend(Rc::clone(&worker.pool), progress.done.get()).give_back();
+                    }
+                    return self.stored(*answer, trace);
+                }
+                Settled::Keep(kept, way) => {
+                    trace.event.cache = Some(way.as_str());
+                    keeping = Some(kept);
+                }
+                Settled::Pass(way) => trace.event.cache = Some(way.as_str()),
+            }
+        }
+        self.finish_head(&mut parts, proven.origin(), trace)?;
+        if too_soon {
+            parts.headers.insert("tidegate-throttle", HeaderValue::from_static("provider"));
+        }
+        Ok(Answer::Provider(Box::new(FromProvider {
+            parts,
+            incoming,
+            borrowed: proven.lend(Rc::clone(&worker.pool), progress.done.get()),
+            echo,
+            bound: provider.bounds.response_body_bytes,
+            idle: allowed.deadlines().idle(),
+            deadline: limits.deadline,
+            keeping,
+        })))
+    }
+}
+
+/// In whose name a call goes, for the cache to keep it apart from others'.
+pub fn whose(snapshot: &Snapshot, allowed: &AllowedCall<'_>, lease: Option<&Lease>) -> Principal {
+    let provider = allowed.routed.provider;
+    Principal {
+        client: Arc::clone(snapshot.client_name(allowed.client)),
+        provider: Arc::clone(&provider.name),
+        provider_rules: provider.rules,
+        connection: allowed.connection.as_ref().map(|one| (Arc::clone(&one.id), one.version)),
+        credential: lease.map(|lease| *lease.fingerprint()),
+    }
 }
 
 fn received(
@@ -345,9 +615,6 @@ fn refusal_answer(refusal: &Refusal, trace: &Trace) -> Response<AnswerBody> {
     if let Some(wait) = refusal.retry_after {
         headers.insert(RETRY_AFTER, ratelimit::seconds_up(wait).max(1).into());
     }
-    if let Some(throttled) = &refusal.throttled {
-        tell_limits(headers, throttled);
-    }
     trace.tell_limits(headers);
     if let Some(throttled) = &refusal.throttled {
         tell_limits(headers, throttled);
@@ -391,6 +658,8 @@ pub struct Trace {
     /// Whose call this worker counts it as.
     under_way: Option<ConsumerIndex>,
     responding: Option<Instant>,
+    /// Whether other calls wait for what this one brings.
+    awaited: Rc<Awaited>,
     /// What the call has taken of its provider's quotas; it ends with the call.
     pub reservation: Option<Reservation>,
 }
@@ -418,6 +687,46 @@ impl Trace {
             seat: None,
             under_way: None,
             responding: None,
+            awaited: Rc::default(),
+            reservation: None,
+        }
+    }
+
+    /// For a call that nobody waits for: to fetch what is to take the place of a stale answer.
+    fn in_background(of: &Self) -> Self {
+        of.worker.shared.calls_begun();
+        let at_ms = u64::try_from(unix_now().as_millis()).unwrap_or(u64::MAX);
+        let known = &of.event;
+        let event = Event {
+            id: CallId::new(at_ms, of.worker.chance()),
+            at_ms,
+            client: known.client.clone(),
+            consumer: known.consumer.clone(),
+            provider: known.provider.clone(),
+            operation: known.operation.clone(),
+            method: known.method.clone(),
+            decision: known.decision,
+            rule: known.rule.clone(),
+            revision: known.revision,
+            outcome: "consumer_gone",
+            http: known.http,
+            token: known.token.clone(),
+            connection: known.connection.clone(),
+            query: known.query.clone(),
+            cache: Some(Cached::Refresh.as_str()),
+            ..Event::default()
+        };
+        Self {
+            worker: Rc::clone(&of.worker),
+            begun: None,
+            admission: None,
+            started: Instant::now(),
+            event,
+            progress: None,
+            seat: None,
+            under_way: None,
+            responding: None,
+            awaited: Rc::default(),
             reservation: None,
         }
     }
@@ -483,6 +792,18 @@ impl Trace {
         self.event.received_bytes += bytes;
     }
 
+    /// What is stored was given, because the provider could not be asked.
+    fn stands_in(&mut self, refusal: &Refusal) {
+        let internal = refusal.internal.as_deref().map(|internal| format!(" ({internal})"));
+        let text = format!("{}: {}{}", refusal.code.as_str(), refusal.detail, internal.unwrap_or_default());
+        self.event.detail = Some(text.into());
+    }
+
+    /// The consumer went; what still comes is for others.
+    pub fn consumer_left(&mut self) {
+        self.awaited.left.set(true);
+    }
+
     /// The whole answer has passed.
     pub fn complete(&mut self) {
         if let Some(reservation) = &mut self.reservation {
@@ -518,6 +839,9 @@ impl Drop for Trace {
             self.event.steps_us.set(Step::Respond, responding, now);
         }
         self.event.total_us = u64::from(micros(self.started, now));
+        if self.awaited.left.get() && self.event.outcome == "ok" {
+            self.event.outcome = "consumer_gone";
+        }
         if let Some(progress) = &self.progress {
             self.event.sent_bytes = progress.sent.get();
         }
@@ -530,6 +854,170 @@ impl Drop for Trace {
             self.worker.record.record(event);
         }
     }
+}
+
+/// Whether others wait for a call's answer, and whether its own consumer still does.
+#[derive(Default)]
+struct Awaited {
+    by: RefCell<Option<Watch>>,
+    left: Cell<bool>,
+}
+
+impl Awaited {
+    fn set(&self, by: Option<Watch>) {
+        *self.by.borrow_mut() = by;
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.by.borrow().as_ref().is_some_and(Watch::has_followers)
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Response<AnswerBody>>>>;
+
+/// A call that goes on without its consumer where others wait for what it brings.
+struct Outliving {
+    worker: Rc<Worker>,
+    awaited: Rc<Awaited>,
+    call: Option<Answering>,
+}
+
+impl Outliving {
+    fn new(worker: Rc<Worker>, awaited: Rc<Awaited>, call: Answering) -> Self {
+        Self { worker, awaited, call: Some(call) }
+    }
+}
+
+impl Future for Outliving {
+    type Output = Response<AnswerBody>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response<AnswerBody>> {
+        let Some(call) = &mut self.call else { return Poll::Pending };
+        let answer = ready!(call.as_mut().poll(context));
+        self.call = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl Drop for Outliving {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take()
+            && self.awaited.is_awaited()
+            && self.worker.running.get()
+        {
+            self.awaited.left.set(true);
+            tokio::task::spawn_local(async move { fill::drain(call.await.into_body()).await });
+        }
+    }
+}
+
+/// A call made over again for the cache alone, of what was decided about the one that it is of.
+struct Again {
+    worker: Rc<Worker>,
+    snapshot: Arc<Snapshot>,
+    call: OwnedCall,
+    path: String,
+    query: Option<String>,
+}
+
+/// What was decided about a call, apart from the snapshot that it was decided by.
+struct OwnedCall {
+    token: AccessToken,
+    provider: ProviderIndex,
+    number: u32,
+    client: ClientIndex,
+    verdict: Verdict,
+    rule: Arc<str>,
+    connection: Option<Arc<Connection>>,
+}
+
+impl OwnedCall {
+    fn of(allowed: &AllowedCall<'_>) -> Self {
+        let routed = &allowed.routed;
+        Self {
+            token: routed.caller.token.clone(),
+            provider: routed.provider_index,
+            number: routed.number,
+            client: allowed.client,
+            verdict: allowed.verdict,
+            rule: Arc::clone(&allowed.rule),
+            connection: allowed.connection.clone(),
+        }
+    }
+
+    fn in_snapshot<'s>(&'s self, snapshot: &'s Snapshot) -> Option<AllowedCall<'s>> {
+        let grants = snapshot.grants(self.token.consumer, self.provider)?;
+        let grant = grants.iter().find(|grant| grant.name == self.rule)?;
+        let provider = snapshot.provider(self.provider);
+        Some(AllowedCall {
+            routed: Routed {
+                caller: Authenticated {
+                    token: &self.token,
+                    consumer: snapshot.consumer(self.token.consumer),
+                },
+                provider_index: self.provider,
+                provider,
+                number: self.number,
+                operation: &provider.operations[self.number as usize],
+            },
+            client: self.client,
+            grant,
+            verdict: self.verdict,
+            rule: Arc::clone(&self.rule),
+            connection: self.connection.clone(),
+        })
+    }
+}
+
+impl Again {
+    async fn run(self, parts: Parts, body: Option<Bytes>, storing: Box<Storing>, mut trace: Trace) {
+        // It is the very snapshot that the call was decided by.
+        let Some(allowed) = self.call.in_snapshot(&self.snapshot) else { return };
+        let outcome = self.ask(&allowed, parts, body, storing, &mut trace).await;
+        match outcome {
+            Ok(answer) => fill::drain(answer.begin(trace).await.into_body()).await,
+            Err(refusal) => trace.refuse(&refusal),
+        }
+    }
+
+    async fn ask(
+        &self,
+        allowed: &AllowedCall<'_>,
+        parts: Parts,
+        body: Option<Bytes>,
+        storing: Box<Storing>,
+        trace: &mut Trace,
+    ) -> Result<Answer, Refusal> {
+        let mut going = Going {
+            worker: &self.worker,
+            snapshot: &self.snapshot,
+            allowed,
+            lease: lease(&self.worker, allowed, unix_now().as_secs())?,
+            path: Cow::Borrowed(&self.path),
+            query: self.query.as_deref().map(Cow::Borrowed),
+            prefix: "",
+            gateway: None,
+            limits: Limits::new(trace.started, allowed.deadlines(), BODY_IDLE, None),
+            class: allowed.grant.class,
+            at: trace.started,
+        };
+        let mut storing = Some(storing);
+        let outcome = going.carry(parts, Content::Held(body), &mut storing, trace).await;
+        trace.event.cache = Some(Cached::Refresh.as_str());
+        if let (Err(refusal), Some(storing)) = (&outcome, storing) {
+            storing.fail(refusal);
+        }
+        outcome
+    }
+}
+
+/// A request for the whole answer, whatever of it the consumer has.
+fn unconditional(parts: &Parts) -> Parts {
+    let mut parts = parts.clone();
+    for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
+        parts.headers.remove(name);
+    }
+    parts
 }
 
 /// Unknown methods come from outside: only the shape of a token, and not a long one, is kept.

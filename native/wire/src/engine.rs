@@ -14,6 +14,8 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::admit;
+use crate::cache::purge::Which;
+use crate::cache::store;
 use crate::dial::Dialler;
 use crate::dial::resolve;
 use crate::fetch::{self, FetchError, FetchOptions, Fetched, SecretFields};
@@ -54,6 +56,8 @@ pub struct Config {
     pub record: bool,
     #[serde(default)]
     pub resolver: resolve::Settings,
+    #[serde(default)]
+    pub cache: store::Bounds,
 }
 
 #[derive(Debug, Deserialize)]
@@ -224,6 +228,7 @@ impl Engine {
     /// `ended`: the consent is gone, and calls are told so.
     pub fn release(&self, connection: &str, ended: bool) {
         self.shared.leases.take(connection, ended);
+        self.shared.cache.forget_connection(connection);
         self.dialler.forget(connection);
     }
 
@@ -288,6 +293,18 @@ impl Engine {
             snapshot.as_ref().map(|snapshot| admit::live(snapshot, &self.shared.buckets)).unwrap_or_default();
         let quotas = self.shared.reserve.live();
         serde_json::json!({"consumer_side": consumer_side, "quotas": quotas}).to_string()
+    }
+
+    /// What the cache holds, as JSON.
+    pub fn cache_stats(&self) -> Result<String, EngineError> {
+        Ok(serde_json::to_string(&self.shared.cache.stats())?)
+    }
+
+    /// Take out of the cache what a JSON object names; how many answers those were.
+    pub fn cache_purge(&self, which: &str) -> Result<u64, EngineError> {
+        let which: Which = serde_json::from_str(which)?;
+        let nothing = || EngineError::Refused("a purge that names nothing takes nothing out".to_owned());
+        self.shared.cache.purge(&which).ok_or_else(nothing)
     }
 
     pub fn stats(&self) -> [(&'static str, u64); 6] {

@@ -58,6 +58,7 @@ problems! {
     ProviderTimeout = "provider_timeout", 504, "http_response_timeout", "The provider did not answer in time";
     ResponseRejected = "response_rejected", 502, "http_protocol_error", "The provider's answer was refused";
     RedirectRefused = "redirect_refused", 502, "http_protocol_error", "The provider redirects to a place that is not its own";
+    NotCached = "not_cached", 504, "http_request_denied", "No stored answer that may be given";
     Unsupported = "unsupported", 501, "http_request_denied", "Tidegate does not carry this";
     Overloaded = "overloaded", 503, "proxy_internal_response", "Tidegate has no room for the call";
     NotReady = "not_ready", 503, "proxy_configuration_error", "Tidegate has no configuration yet";
@@ -80,7 +81,7 @@ impl Code {
 }
 
 /// One call refused: what, by which rule, and what to change.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Refusal {
     pub code: Code,
     pub detail: Cow<'static, str>,

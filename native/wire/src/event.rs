@@ -14,6 +14,7 @@ pub enum Step {
     Route,
     Decide,
     Admit,
+    Cache,
     Reserve,
     Dial,
     Attach,
@@ -21,11 +22,12 @@ pub enum Step {
     Respond,
 }
 
-const STEPS: [(Step, &str); 9] = [
+const STEPS: [(Step, &str); 10] = [
     (Step::Authenticate, "authenticate"),
     (Step::Route, "route"),
     (Step::Decide, "decide"),
     (Step::Admit, "admit"),
+    (Step::Cache, "cache"),
     (Step::Reserve, "reserve"),
     (Step::Dial, "dial"),
     (Step::Attach, "attach"),
@@ -90,6 +92,8 @@ pub struct Event {
     pub tls_group: Option<&'static str>,
     pub address: Option<SocketAddr>,
     pub http: &'static str,
+    /// What the cache did, where the operation is declared as cached.
+    pub cache: Option<&'static str>,
     pub retries: u32,
     /// What the breaker did, or this call to it: `open`, `opened`, `probe` or `closed`.
     pub breaker: Option<&'static str>,

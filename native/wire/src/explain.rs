@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::admit::limits_of;
 use crate::authenticate::Authenticated;
+use crate::cache::asked::{Asked, one_spelling};
 use crate::decide::{Named, decide, for_client};
 use crate::engine::{EngineError, Question, unix_now};
 use crate::error::{Code, Refusal};
@@ -125,6 +126,24 @@ fn walk(
         None => provider.origins.get(operation.origin).cloned().flatten(),
     };
     told.origin = origin.as_ref().map(ToString::to_string);
+    if let (Some(rules), Some(origin)) = (&operation.cache, &origin) {
+        let query = crate::forward::outgoing::outgoing_query(uri.query(), provider, None);
+        let query = query.as_deref().map(|query| one_spelling(query).into_owned());
+        let asked = Asked {
+            rules,
+            method: &method,
+            origin,
+            path: &one_spelling(address.path),
+            query: query.as_deref(),
+            headers: &provider.headers.iter().cloned().collect(),
+            body: None,
+            has_body: false,
+            whose: crate::call::whose(snapshot, &allowed, None),
+            provider,
+            operation: &operation.id,
+        };
+        told.pass("cache", None, asked.explained());
+    }
     told.pass(
         "dial",
         None,

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::hmac;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
@@ -27,6 +28,7 @@ pub struct Lease {
     asked_before: AskedBefore,
     prover: OnceLock<Option<Prover>>,
     nonces: Arc<Nonces>,
+    fingerprint: OnceLock<[u8; 32]>,
     until: u64,
 }
 
@@ -54,6 +56,7 @@ impl Lease {
             asked_before: AskedBefore::default(),
             prover: OnceLock::new(),
             nonces: Arc::default(),
+            fingerprint: OnceLock::new(),
             until,
         })
     }
@@ -80,6 +83,33 @@ impl Lease {
     /// What providers want in those proofs.
     pub fn nonces(&self) -> &Nonces {
         &self.nonces
+    }
+
+    /// Equal for equal credentials; it says nothing else of them, and nothing outside this process.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        static KEY: OnceLock<Option<hmac::Key>> = OnceLock::new();
+        self.fingerprint.get_or_init(|| {
+            let key = KEY.get_or_init(|| {
+                let mut bytes = Zeroizing::new([0; 32]);
+                aws_lc_rs::rand::fill(&mut *bytes).ok().map(|()| hmac::Key::new(hmac::HMAC_SHA256, &*bytes))
+            });
+            let mut print = [0; 32];
+            match key {
+                Some(key) => {
+                    let mut fields: Vec<_> = self.fields.iter().collect();
+                    fields.sort_unstable_by_key(|(name, _)| *name);
+                    let mut context = hmac::Context::with_key(key);
+                    for part in fields.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_slice()]) {
+                        context.update(&(part.len() as u64).to_be_bytes());
+                        context.update(part);
+                    }
+                    print.copy_from_slice(context.sign().as_ref());
+                }
+                // Without chance no two credentials count as equal.
+                None => print[..8].copy_from_slice(&(std::ptr::from_ref(self).addr() as u64).to_be_bytes()),
+            }
+            print
+        })
     }
 
     /// By what its fields are found in an answer.

@@ -26,12 +26,18 @@ pub struct Route<'a> {
     pub gateway: Option<&'a str>,
 }
 
-pub fn respond(parts: &mut Parts, route: &Route<'_>, bound: u64) -> Result<(), Refusal> {
+/// Hold an answer to its bound and take out what must not pass.
+pub fn clean(parts: &mut Parts, bound: u64) -> Result<(), Refusal> {
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > bound) {
         return Err(Refusal::new(Code::ResponseRejected, "The provider's answer is larger than its bound."));
     }
     headers::clean_response(&mut parts.headers);
+    Ok(())
+}
+
+/// Turn the references of a cleaned answer round, to come back through Tidegate.
+pub fn turn_round(parts: &mut Parts, route: &Route<'_>) -> Result<(), Refusal> {
     if let Some(location) = parts.headers.get(LOCATION) {
         let rewritten = location.to_str().ok().and_then(|text| route.turn_round(text, false));
         match rewritten {

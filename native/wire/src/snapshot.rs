@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::admit::{self, Limit};
+use crate::cache::rules::Rules;
 use crate::class::Class;
 use crate::dial::tls::TlsPolicy;
 use crate::dialect::Dialect;
@@ -56,6 +57,8 @@ pub struct Snapshot {
     grants: HashMap<(ConsumerIndex, ProviderIndex), Grants>,
     denials: HashMap<ProviderIndex, Vec<Denial>>,
     connections: HashMap<(ClientIndex, ProviderIndex), Vec<Arc<Connection>>>,
+    /// Whether any operation is cached.
+    pub caches: bool,
 }
 
 #[derive(Debug)]
@@ -72,7 +75,7 @@ pub struct Identity {
     pub token: AccessToken,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct AccessToken {
     pub id: Arc<str>,
     pub consumer: ConsumerIndex,
@@ -116,6 +119,8 @@ pub struct Operation {
     pub origin: usize,
     /// Where they are not the provider's.
     pub deadlines: Option<Box<Deadlines>>,
+    /// None: the provider's calls have nothing to do with the cache.
+    pub cache: Option<Arc<Rules>>,
 }
 
 /// Where one field of a credential is put.
@@ -407,7 +412,7 @@ mod raw {
         Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Grant, Grants, HashMap, HeaderName,
         HeaderValue, HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet,
         OperationTable, Origin, Plan, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawQuota, Resilience,
-        Signer, SnapshotError, TlsPolicy, admit,
+        Rules, Signer, SnapshotError, TlsPolicy, admit,
     };
     use crate::admit::Scope;
     use jsonwebtoken::Algorithm;
@@ -519,6 +524,8 @@ mod raw {
         operation_deadlines: Vec<RawOperationDeadlines>,
         #[serde(default)]
         dialect: Option<Dialect>,
+        #[serde(default)]
+        cache: Option<RawCache>,
     }
 
     fn unauthorized() -> Box<[u16]> {
@@ -531,6 +538,13 @@ mod raw {
         operations: Vec<u32>,
         #[serde(flatten)]
         deadlines: Deadlines,
+    }
+
+    /// The rules that the provider's operations share, and each operation's number among them.
+    #[derive(Deserialize)]
+    struct RawCache {
+        rules: Vec<Arc<Rules>>,
+        of: Vec<usize>,
     }
 
     #[derive(Deserialize)]
@@ -782,7 +796,10 @@ mod raw {
                 providers[number as usize].quotas = Some(plan);
             }
 
+            let caches =
+                providers.iter().any(|provider| provider.operations.iter().any(|one| one.cache.is_some()));
             Ok(super::Snapshot {
+                caches,
                 revision: self.revision,
                 client_limits,
                 clients,
@@ -818,7 +835,16 @@ mod raw {
                         "operation `{id}` names origin {origin}, which does not exist"
                     )));
                 }
-                operations.push(Operation { id: Arc::from(&**id), origin: *origin, deadlines: None });
+                let cache = self
+                    .cache
+                    .as_ref()
+                    .map(|cache| {
+                        cache
+                            .rules_of(number as usize)
+                            .ok_or_else(|| wrong(format!("operation `{id}` has no cache rules")))
+                    })
+                    .transpose()?;
+                operations.push(Operation { id: Arc::from(&**id), origin: *origin, deadlines: None, cache });
             }
             for some in &self.operation_deadlines {
                 for number in &some.operations {
@@ -878,6 +904,12 @@ mod raw {
                 quotas: None,
                 rules: rules.finish(),
             })
+        }
+    }
+
+    impl RawCache {
+        fn rules_of(&self, operation: usize) -> Option<Arc<Rules>> {
+            self.rules.get(*self.of.get(operation)?).map(Arc::clone)
         }
     }
 

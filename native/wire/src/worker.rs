@@ -1,6 +1,6 @@
 //! One thread's share of the gateway: its listeners, its pool, its records. Workers share only `Shared`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::admit::Buckets;
+use crate::cache::Cache;
 use crate::dial::Dialler;
 use crate::dial::pool::Pool;
 use crate::engine::Config;
@@ -33,6 +34,7 @@ pub struct Shared {
     pub hooks: Hooks,
     pub buckets: Buckets,
     pub reserve: Reserve,
+    pub cache: Arc<Cache>,
     pub issuer_keys: Keys,
     pub faults: Memory,
     pub token_key: hmac::Key,
@@ -44,8 +46,10 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(config: Config, token_key: &[u8], reserve: Reserve) -> Self {
+        let cache = Arc::new(Cache::new(config.cache.clone()));
         Self {
             config,
+            cache,
             snapshot: ArcSwapOption::empty(),
             leases: Leases::default(),
             hooks: Hooks::default(),
@@ -89,6 +93,8 @@ pub struct Worker {
     pub pool: Rc<Pool>,
     pub record: WorkerRecord,
     pub shed: Shed,
+    /// False when its tasks are being dropped: none can be added.
+    pub running: Cell<bool>,
     chance: RefCell<Chance>,
 }
 
@@ -105,6 +111,7 @@ impl Worker {
             pool: Rc::new(Pool::new(dialler)),
             record,
             shed: Shed::default(),
+            running: Cell::new(true),
             chance: RefCell::new(Chance { bytes: [0; 640], used: 640 }),
         }
     }
@@ -141,6 +148,7 @@ pub fn run(worker: Worker, listeners: Vec<Bound>, phase: watch::Receiver<Phase>)
         ticks.abort();
         drained
     });
+    worker.running.set(false);
     // Calls that were cut record themselves as their futures are dropped.
     drop(local);
     drop(runtime);

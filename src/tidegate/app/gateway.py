@@ -31,6 +31,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from tidegate import __version__
+from tidegate.app.caching import answer_cache_questions
 from tidegate.app.control import Control, Question
 from tidegate.app.home import Home
 from tidegate.app.logs import Trouble
@@ -172,6 +173,7 @@ class Gateway:
         control = Control(self._home.control)
         control.answers("status", Question, lambda _: self._status(engine, supply))
         control.answers("limits", Question, lambda _: supply.limits())
+        answer_cache_questions(control, engine)
         return control
 
     def _status(self, engine: Engine, supply: Supply) -> dict[str, object]:

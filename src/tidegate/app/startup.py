@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tidegate import catalog
 from tidegate.domain.secret import Secret
-from tidegate.engine import EngineConfig, Listener, ListenerTls, Resolver
+from tidegate.engine import CacheBounds, EngineConfig, Listener, ListenerTls, Resolver
 
 
 def engine_config(settings: catalog.Settings, spool: Path) -> EngineConfig:
@@ -31,6 +31,9 @@ def engine_config(settings: catalog.Settings, spool: Path) -> EngineConfig:
             servers=settings.resolver.servers,
             hosts=dict(settings.resolver.hosts),
             timeout_ms=settings.resolver.timeout_ms,
+        ),
+        cache=CacheBounds(
+            settings.cache.bytes, settings.cache.client_bytes, settings.cache.answer_bytes
         ),
     )
 

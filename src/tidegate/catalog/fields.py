@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from tidegate.catalog.errors import shown
-from tidegate.domain.operation import METHODS
+from tidegate.domain.operation import EXTENSION_METHODS, METHODS
 from tidegate.domain.origin import Origin
 
 OWN_ERROR = "tidegate"
@@ -27,6 +27,7 @@ PORT_MAX = 65_535
 VARIABLE_PATTERN = r"[a-z][a-z0-9_]{0,31}"
 LABEL_PATTERN = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
+_CALL_METHODS = (*METHODS, *EXTENSION_METHODS)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
@@ -357,7 +358,7 @@ def parse_call(text: str) -> Call:
     """Read `POST /v1/charges` or `POST https://files.example/v1/files`."""
     method, _, target = text.partition(" ")
     method, target = method.upper(), target.strip()
-    if method not in METHODS or not target:
+    if method not in _CALL_METHODS or not target:
         refuse(f"{shown(text)} is not `METHOD /path`", f"a method is one of {', '.join(METHODS)}")
     if not target.startswith("https://") and not target.startswith("http://"):
         check_path(target)
@@ -421,7 +422,7 @@ AddressRange = Annotated[str, AfterValidator(_check_range)]
 Pin = Annotated[str, AfterValidator(_check_pin), _text(r"sha256/[A-Za-z0-9+/]{43}=")]
 CertificateName = Annotated[str, AfterValidator(_check_certificate_name), _text(".+")]
 Pattern = Annotated[str, AfterValidator(_check_pattern), WithJsonSchema({"type": "string"})]
-CallText = Annotated[str, AfterValidator(_check_call), _text(rf"({'|'.join(METHODS)}) \S+")]
+CallText = Annotated[str, AfterValidator(_check_call), _text(rf"({'|'.join(_CALL_METHODS)}) \S+")]
 BasePath = Annotated[str, AfterValidator(_check_base_path), _text(r"/.*")]
 Duration = Annotated[int, BeforeValidator(_duration), _text(_DURATION.pattern)]
 LongDuration = Annotated[int, BeforeValidator(_long_duration), _text(_LONG_DURATION.pattern)]

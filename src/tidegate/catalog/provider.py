@@ -14,6 +14,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from tidegate.catalog.auth import attach_parts, signer, token_grant
+from tidegate.catalog.caching import caching_of
 from tidegate.catalog.certificates import WrongCertificatesError, read_certificates
 from tidegate.catalog.dialect import built_in_dialect, dialect_names, dialect_of
 from tidegate.catalog.documents import Documents, documents_beside
@@ -99,6 +100,7 @@ class _Builder:
             login=self._login(entry, preset, origins),
             sign=self._signer(entry),
             dialect=self._dialect(entry),
+            cache=caching_of(entry.cache, operations, self._wrong) if entry.cache else None,
         )
         variables = _variables(provider)
         provider = replace(

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic.functional_validators import AfterValidator, model_validator
 
+from tidegate.catalog.cache_form import CacheEntry
 from tidegate.catalog.dialect_form import ProviderLimitsEntry
 from tidegate.catalog.entry import Entry
 from tidegate.catalog.errors import listed, shown
@@ -753,6 +754,8 @@ class ProviderEntry(Entry):
     """How its credentials are replaced, and how old they may become."""
     quotas: dict[Name, QuotaEntry | None] = {}
     """How much it allows, by names of your own; `null` leaves out one of the preset's."""
+    cache: CacheEntry | None = None
+    """What may be stored of its answers; nothing where absent."""
 
     @model_validator(mode="after")
     def _origin_once(self) -> ProviderEntry:
@@ -865,6 +868,25 @@ class ResolverEntry(Entry):
     """For an answer."""
 
 
+class CacheBoundsEntry(Entry):
+    """How much is stored of answers, in memory."""
+
+    memory: Size = 256 * 1024**2
+    """Of all clients together."""
+    per_client: Size = 64 * 1024**2
+    """Of one client; what is shared by all counts as one."""
+    answer: Size = 4 * 1024**2
+    """Of one answer's body; larger ones pass and are not stored."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> CacheBoundsEntry:
+        if self.per_client > self.memory:
+            refuse("one client may store more than there is room for", "lower `per_client`")
+        if self.answer > self.per_client // 4:
+            refuse("one answer may take more than a quarter of its client's room", "lower `answer`")
+        return self
+
+
 class GatewayEntry(Entry):
     """How `tidegate up` runs on this machine; no part of a revision."""
 
@@ -890,6 +912,8 @@ class GatewayEntry(Entry):
     """Pages on which people consent; none where absent."""
     metrics: MetricsEntry | None = None
     """Numbers for Prometheus; none where absent."""
+    cache: CacheBoundsEntry = CacheBoundsEntry()
+    """How much is stored of answers, where providers declare a `cache`."""
 
 
 class File(Entry):

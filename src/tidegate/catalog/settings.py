@@ -45,6 +45,15 @@ class ConsentPages:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheBounds:
+    """How many bytes of answers are stored: of all, of one client, of one answer's body."""
+
+    bytes: int = 256 * 1024**2
+    client_bytes: int = 64 * 1024**2
+    answer_bytes: int = 4 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the engine starts with. `workers` None: one for each core."""
 
@@ -60,6 +69,7 @@ class Settings:
     consent: ConsentPages | None = None
     metrics: str | None = None
     """Where Prometheus collects, as `address:port`."""
+    cache: CacheBounds = CacheBounds()
 
 
 def load_settings(path: Path) -> Settings:
@@ -95,6 +105,7 @@ def load_settings(path: Path) -> Settings:
         ),
         consent=_consent(entry, first.folder),
         metrics=entry.metrics.bind if entry.metrics else None,
+        cache=CacheBounds(entry.cache.memory, entry.cache.per_client, entry.cache.answer),
     )
 
 

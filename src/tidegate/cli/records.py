@@ -107,7 +107,8 @@ def usage(
 ) -> int:
     """Count calls by client, provider and operation, by whole hours.
 
-    `refused` are calls that Tidegate did not let through, `failed` those it could not complete.
+    `refused` are calls that Tidegate did not let through, `failed` those it could not complete,
+    `saved` those that were answered by what was stored, so that the provider was not asked.
     """
     start = _moment_of(since)
     with open_state() as state:
@@ -116,7 +117,7 @@ def usage(
     if as_json:
         json_out({"usage": list(map(asdict, sums)), "gaps": list(map(asdict, missing))})
         return DONE
-    columns = ("calls", "ok", "refused", "failed", "sent", "received", "p50", "p95")
+    columns = ("calls", "ok", "refused", "failed", "saved", "sent", "received", "p50", "p95")
     table(
         ("client", "provider", "operation", *((name, "right") for name in columns)),
         map(_usage_row, sums),
@@ -149,6 +150,7 @@ class _Lines:
             (outcome, _colour(record)),
             f"  {status}  {'  '.join(names)}",
             (f"  {_duration(record.total_us)}", QUIET),
+            (f"  {record.cache}" if record.cache else "", QUIET),
         )
         if record.outcome != "ok" and record.detail:
             say_below((record.detail, QUIET), indent=self._widths[0] + 2)
@@ -225,6 +227,7 @@ def _usage_row(one: Usage) -> tuple[str | tuple[str, str], ...]:
         f"{one.ok:,}",
         (f"{one.refused:,}", WEAK if one.refused else QUIET),
         (f"{one.failed:,}", BAD if one.failed else QUIET),
+        (f"{one.saved:,}", GOOD if one.saved else QUIET),
         _size(one.sent_bytes),
         _size(one.received_bytes),
         _duration(one.p50_us),

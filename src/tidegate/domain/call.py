@@ -12,7 +12,8 @@ class CallRecord:
     `quota` says how the call came by its provider's quotas (`at_once`, `waited`, or why it did not),
     `wait_ms` how long it waited for them, `cost` what it took of them.
     `outcome` is `ok` or the problem's code. `decision` is `allow`, `deny` or `report`; `rule` names
-    the grant or denial. `query` holds parameter names only. `steps_us` is step name → duration.
+    the grant or denial. `query` holds parameter names only. `cache` is what the cache did,
+    where the operation is declared as cached. `steps_us` is step name → duration.
     `retries` counts tries after the first. `breaker` is what the breaker did to this call (`open`,
     `probe`) or this call to it (`opened`, `closed`); `failover` the origin that stood in for the
     operation's own; `hedge` what became of a second request (`won`, `lost`).
@@ -44,6 +45,7 @@ class CallRecord:
     retries: int
     token: str | None
     connection: str | None
+    cache: str | None = None
     query: tuple[str, ...] = ()
     breaker: str | None = None
     failover: str | None = None

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Literal
 
 from tidegate.domain.attach import AttachPart
+from tidegate.domain.caching import Caching
 from tidegate.domain.dialect import Dialect
 from tidegate.domain.limit import Limit
 from tidegate.domain.login import Login
@@ -163,6 +164,8 @@ class Provider:
     """How its answers speak of its limits."""
     quotas: tuple[Quota, ...] = ()
     """How much it allows."""
+    cache: Caching | None = None
+    """What may be stored of its answers."""
 
     @property
     def issues(self) -> TokenGrant | Login | None:

@@ -6,6 +6,20 @@ from dataclasses import dataclass
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 
+EXTENSION_METHODS = (
+    "PROPFIND",
+    "PROPPATCH",
+    "MKCOL",
+    "COPY",
+    "MOVE",
+    "LOCK",
+    "UNLOCK",
+    "REPORT",
+    "SEARCH",
+    "M-SEARCH",
+)
+"""Methods of WebDAV (RFC 4918, 3253, 5323) and UPnP, which are declared by hand; no document names them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:

@@ -6,7 +6,8 @@ a call on a snapshot without making it. `tidegate.engine.transport` puts `fetch`
 """
 
 from tidegate.engine import _memory as _memory  # isort: split  # before the engine is loaded
-from tidegate.engine.config import EngineConfig, Listener, ListenerTls, Resolver
+from tidegate.engine.cache import CachePurge, CacheShare, CacheStats
+from tidegate.engine.config import CacheBounds, EngineConfig, Listener, ListenerTls, Resolver
 from tidegate.engine.engine import Engine, EventBatch, Stats, classify_address, version
 from tidegate.engine.errors import EngineError, FetchError
 from tidegate.engine.explain import (
@@ -19,6 +20,10 @@ from tidegate.engine.explain import (
 from tidegate.engine.fetch import ClientIdentity, Fetched, FetchOptions, Signing
 
 __all__ = [
+    "CacheBounds",
+    "CachePurge",
+    "CacheShare",
+    "CacheStats",
     "ClientIdentity",
     "Engine",
     "EngineConfig",

@@ -102,6 +102,10 @@ class Engine:
 
         Raises FetchError.
         """
+    def cache_stats(self) -> str:
+        """What the cache holds, as JSON."""
+    def cache_purge(self, which: str) -> int:
+        """Take out of the cache what a JSON object names; how many answers those were."""
     def stats(self) -> dict[str, int]:
         """Counters: calls, in_flight, connections, spool_bytes, events_lost, revision."""
     def limits(self) -> str:

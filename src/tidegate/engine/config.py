@@ -38,6 +38,15 @@ class Resolver:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheBounds:
+    """How many bytes of answers are stored: of all, of one client, of one answer's body."""
+
+    bytes: int = 256 * 1024**2
+    client_bytes: int = 64 * 1024**2
+    answer_bytes: int = 4 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
 class EngineConfig:
     """How the engine runs. What it decides comes later, by `Engine.publish`."""
 
@@ -52,6 +61,7 @@ class EngineConfig:
     calls_max: int = 10_000
     record: bool = True
     resolver: Resolver = Resolver()
+    cache: CacheBounds = CacheBounds()
 
     def to_json(self) -> str:
         """Write what the native engine reads. It holds the listeners' keys: it is never logged."""
@@ -68,6 +78,7 @@ class EngineConfig:
                 "calls_max": self.calls_max,
                 "record": self.record,
                 "resolver": asdict(self.resolver),
+                "cache": asdict(self.cache),
             }
         )
 

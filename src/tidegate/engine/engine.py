@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
@@ -15,6 +15,7 @@ from tidegate.domain.call import Gap
 from tidegate.domain.hook import Signed, SigningCall
 from tidegate.domain.secret import Secret
 from tidegate.engine import _wire
+from tidegate.engine.cache import CachePurge, CacheShare, CacheStats
 from tidegate.engine.config import EngineConfig
 from tidegate.engine.errors import EngineError, FetchError
 from tidegate.engine.fetch import Fetched, FetchOptions
@@ -192,6 +193,21 @@ class Engine:
             code, detail = error.args
             raise FetchError(code, detail) from None
         return Fetched(status, tuple(answered), content)
+
+    def cache_stats(self) -> CacheStats:
+        """Say how much is stored of answers, and whose."""
+        said = json.loads(self._native.cache_stats())
+        clients = tuple(CacheShare(**share) for share in said.pop("clients"))
+        return CacheStats(clients=clients, **said)
+
+    def cache_purge(self, which: CachePurge) -> int:
+        """Take stored answers out; return how many those were.
+
+        Raises:
+            EngineError: nothing is named.
+        """
+        with _refusals():
+            return self._native.cache_purge(json.dumps(asdict(which)))
 
     def stats(self) -> Stats:
         """Read the counters."""

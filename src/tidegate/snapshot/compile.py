@@ -215,6 +215,7 @@ def _provider(provider: Provider, sets: _OperationSets, *, alone: bool) -> _Json
             if (quotas := provider.quotas)
             else {}
         ),
+        **({"cache": asdict(provider.cache)} if provider.cache else {}),
     }
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _HOUR_MS: Final = 3_600_000
 _NOT_DIALLED: Final = 0
 _CLASSES_PER_OCTAVE: Final = 4
+_SAVING: Final = frozenset({"hit", "stale", "collapsed"})
 
 _JSON_COLUMNS: Final = ("steps_us", "query")
 _PLAIN_COLUMNS: Final = tuple(f.name for f in fields(CallRecord) if f.name not in _JSON_COLUMNS)
@@ -48,8 +49,8 @@ class Usage:
     """What one client did with one operation.
 
     `refused` calls are those that Tidegate answered below 500 itself, `failed` those from 500 on;
-    whatever the provider answered is `ok`. The percentiles leave the refused ones out and are
-    exact to a tenth.
+    whatever the provider answered is `ok`. `saved` are those for which the provider was not asked,
+    because the answer was stored. The percentiles leave the refused ones out and are exact to a tenth.
     """
 
     client: str | None
@@ -61,6 +62,7 @@ class Usage:
     failed: int
     sent_bytes: int
     received_bytes: int
+    saved: int
     p50_us: int | None
     p95_us: int | None
 
@@ -225,6 +227,7 @@ class _Sums:
     failed: int = 0
     sent_bytes: int = 0
     received_bytes: int = 0
+    saved: int = 0
 
     def count(self, record: CallRecord) -> None:
         if record.outcome == "ok":
@@ -235,6 +238,7 @@ class _Sums:
             self.failed += 1
         self.sent_bytes += record.sent_bytes
         self.received_bytes += record.received_bytes
+        self.saved += _is_saved(record)
 
     @property
     def calls(self) -> int:
@@ -274,6 +278,11 @@ def _percentile(histogram: dict[int, _Sums], share: float) -> int | None:
         if left <= 0:
             return round(2 ** ((latency - 0.5) / _CLASSES_PER_OCTAVE))
     return None
+
+
+def _is_saved(record: CallRecord) -> bool:
+    # What stands in for a failed provider saved nothing, and the detail says so.
+    return record.cache in _SAVING and record.provider_status is None and record.detail is None
 
 
 def _is_refusal(record: CallRecord) -> bool:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.columns import Instant, Names
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest migration: opening a store compares this, and loads Alembic only when it must."""
 
 metadata = sa.MetaData()
@@ -265,6 +265,7 @@ calls = sa.Table(
     sa.Column("retries", sa.Integer, nullable=False),
     sa.Column("token", sa.Text),
     sa.Column("connection", sa.Text),
+    sa.Column("cache", sa.Text),
     sa.Column("steps_us", sa.Text, nullable=False),
     sa.Column("query", sa.Text, nullable=False),
     sa.Column("breaker", sa.Text),
@@ -291,6 +292,7 @@ usage_hours = sa.Table(
     sa.Column("failed", sa.BigInteger, nullable=False),
     sa.Column("sent_bytes", sa.BigInteger, nullable=False),
     sa.Column("received_bytes", sa.BigInteger, nullable=False),
+    sa.Column("saved", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 gaps = sa.Table(

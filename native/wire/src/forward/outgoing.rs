@@ -112,7 +112,7 @@ fn with_added(
     })
 }
 
-fn outgoing_query(
+pub fn outgoing_query(
     query: Option<&str>,
     provider: &Provider,
     added: Option<&str>,

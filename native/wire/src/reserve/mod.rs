@@ -121,7 +121,7 @@ impl Reserve {
 pub async fn reserve(
     snapshot: &Snapshot,
     allowed: &AllowedCall<'_>,
-    headers: &HeaderMap,
+    class: Class,
     deadline: Instant,
     waited: &mut Option<Waited>,
 ) -> Result<Option<Reservation>, Refusal> {
@@ -135,7 +135,7 @@ pub async fn reserve(
         account: allowed.connection.as_ref().map_or(client, |connection| &connection.id),
         operation: &allowed.routed.operation.id,
         origin: allowed.routed.operation.origin,
-        class: Class::of(headers, allowed.grant.class)?,
+        class,
         deadline: desk.nanos(deadline),
     };
     let begun = desk.now();
