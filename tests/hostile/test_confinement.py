@@ -169,6 +169,7 @@ NOT_MET_HERE = {
     "hook_failed",
     "internal",
     "needs_reconsent",
+    "not_cached",
     "not_ready",
     "overloaded",
     "queue_timeout",

@@ -44,6 +44,7 @@ class Provider:
         self.answers: dict[str, Answer] = {}
         self.seen: list[Request] = []
         self.down = False
+        self.connections = 0
         self._lock = threading.Lock()
 
     def say(self, path: str, body: str = "", status: int = 200, **headers: str) -> None:
@@ -57,6 +58,8 @@ class Provider:
             return sum(one.target.partition("?")[0] == path for one in self.seen)
 
     def __call__(self, wire: Wire) -> None:
+        with self._lock:
+            self.connections += 1
         with suppress(ConnectionError):
             while not self.down:
                 request = _read(wire)
@@ -124,15 +127,29 @@ class Scene:
 
 @contextmanager
 def scene(
-    folder: Path, cache: str, *, clients: tuple[str, ...] = ("acme",), more: str = ""
+    folder: Path,
+    cache: str,
+    *,
+    clients: tuple[str, ...] = ("acme",),
+    more: str = "",
+    gateway: str = "",
 ) -> Iterator[Scene]:
-    """Run one; `cache` is what the provider's `cache` declares, `more` further keys of the provider."""
+    """Run one; `cache` is what the provider's `cache` declares, `more` further keys of the provider.
+
+    `gateway` is further text of the gateway's own settings.
+    """
     authority, provider = Authority(), Provider()
     declared = f"cache: {cache}\n    {more}" if cache else more
     with (
         scripted(authority, provider) as origin,
         put_before(
-            folder, authority, origin, http="1.1", provider=declared, clients=clients
+            folder,
+            authority,
+            origin,
+            http="1.1",
+            provider=declared,
+            clients=clients,
+            gateway=gateway,
         ) as passage,
     ):
         tokens = {client: passage.bound_to(client).token for client in clients}

@@ -117,9 +117,6 @@ fn walk(
     for limit in limits_of(snapshot, &allowed) {
         told.pass("admit", Some(limit.name()), limit.to_string());
     }
-    if let Some(drawn) = drawn(provider, routed_number) {
-        told.pass("reserve", None, drawn);
-    }
 
     let origin = match &allowed.connection {
         Some(connection) => connection.origins.get(operation.origin).cloned(),
@@ -143,6 +140,9 @@ fn walk(
             operation: &operation.id,
         };
         told.pass("cache", None, asked.explained());
+    }
+    if let Some(drawn) = drawn(provider, routed_number) {
+        told.pass("reserve", None, drawn);
     }
     told.pass(
         "dial",

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import uvicorn
@@ -17,7 +17,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tidegate.engine import Engine
+from tidegate.engine import CacheShare, Engine
 from tidegate.events.metrics import CallMetrics
 
 _START_TIMEOUT_S: Final = 15
@@ -89,6 +89,7 @@ class _EngineMetrics(Collector):
         lost = "Records that could not be kept."
         yield CounterMetricFamily("tidegate_events_lost", lost, value=stats.events_lost)
         yield from _limits(self._engine.limits()["consumer_side"])
+        yield from _stored(self._engine.cache_stats().clients)
 
 
 def _limits(buckets: list[dict[str, Any]]) -> Iterator[Metric]:
@@ -106,6 +107,19 @@ def _limits(buckets: list[dict[str, Any]]) -> Iterator[Metric]:
             in_flight.add_metric(values, bucket["in_flight"])
         refused.add_metric(values, bucket["refused"])
     yield from (left, in_flight, refused)
+
+
+def _stored(shares: Iterable[CacheShare]) -> Iterator[Metric]:
+    answers = GaugeMetricFamily(
+        "tidegate_cache_answers", "Answers that are stored.", labels=["client"]
+    )
+    held = GaugeMetricFamily(
+        "tidegate_cache_bytes", "What stored answers take of memory.", labels=["client"]
+    )
+    for share in shares:
+        answers.add_metric([share.client or ""], share.answers)
+        held.add_metric([share.client or ""], share.bytes)
+    yield from (answers, held)
 
 
 class _Server(uvicorn.Server):

@@ -40,6 +40,7 @@ class CallMetrics(Collector):
         self._sent = defaultdict[tuple[str, ...], int](int)
         self._received = defaultdict[tuple[str, ...], int](int)
         self._retries = defaultdict[tuple[str, ...], int](int)
+        self._cached = defaultdict[tuple[str, ...], int](int)
         self._total = defaultdict[str, _Times](_Times)
         self._provider = defaultdict[str, _Times](_Times)
         self._own = defaultdict[str, _Times](_Times)
@@ -60,6 +61,8 @@ class CallMetrics(Collector):
         self._received[client, provider] += record.received_bytes
         if record.retries:
             self._retries[provider,] += record.retries
+        if record.cache:
+            self._cached[client, provider, record.cache] += 1
         theirs = record.provider_us or 0
         self._total[provider].add(record.total_us)
         self._own[provider].add(max(record.total_us - theirs, 0))
@@ -83,6 +86,12 @@ class CallMetrics(Collector):
         )
         yield _counter(
             "tidegate_retries", "Tries beyond each call's first.", ("provider",), self._retries
+        )
+        yield _counter(
+            "tidegate_cached_calls",
+            "Calls of operations whose answers are cached, by what the cache did.",
+            ("client", "provider", "verdict"),
+            self._cached,
         )
         for name, what, times in (
             ("tidegate_call_seconds", "From a call's head to its answer's last byte.", self._total),

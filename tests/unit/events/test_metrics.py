@@ -79,3 +79,15 @@ def test_what_a_call_brought_makes_no_series():
     found = collected(metrics)
     assert brought not in str(found)
     assert len([name for name, _ in found if name == "tidegate_calls_total"]) == 2
+
+
+def test_calls_of_cached_operations_are_counted_by_what_the_cache_did():
+    metrics = CallMetrics()
+    metrics.observe([call(1), call(2, cache="hit"), call(3, cache="hit"), call(4, cache="miss")])
+    found = collected(metrics)
+    counted = {
+        dict(labels)["verdict"]: value
+        for (name, labels), value in found.items()
+        if name == "tidegate_cached_calls_total"
+    }
+    assert counted == {"hit": 2, "miss": 1}

@@ -187,7 +187,9 @@ impl Storing {
     pub fn fail(mut self, refusal: &Refusal) -> Option<Box<Answer>> {
         let stands = self.keyed.as_ref().and_then(|keyed| keyed.before.clone()).filter(|before| {
             let allowed = match refusal.code {
-                Code::ProviderUnreachable | Code::ProviderTimeout | Code::CircuitOpen => before.terms.if_error,
+                Code::ProviderUnreachable | Code::ProviderTimeout | Code::CircuitOpen => {
+                    before.terms.if_error
+                }
                 Code::QuotaExceeded | Code::QueueTimeout => before.terms.on_throttle,
                 _ => return false,
             };
@@ -202,7 +204,9 @@ impl Storing {
             self.land(|| Landing::Answer(Arc::clone(&before)));
             return Some(Box::new(self.stale(&before, None, detail)));
         }
-        self.land(|| if holds_for_all(refusal.code) { Landing::Refused(refusal.clone()) } else { Landing::Gone });
+        self.land(|| {
+            if holds_for_all(refusal.code) { Landing::Refused(refusal.clone()) } else { Landing::Gone }
+        });
         None
     }
 
