@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,6 +17,7 @@ from support.caching import Reply, Request, Scene, scene
 from support.running import wait_until
 
 from tidegate.app.asking import ask
+from tidegate.cli import main
 
 CACHE = """
       stale_if_error: 1h
@@ -337,3 +340,127 @@ def test_one_failure_is_told_to_all_who_wait(cached: Scene):
     assert cached.call("/busy").text == "fine", (
         "a failure is given to those who waited, and not stored"
     )
+
+
+QUOTAS = "quotas: {hourly: {amount: 3, window: 1h, free: [304]}}"
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> Iterator[Scene]:
+    with scene(tmp_path, "{stale_on_throttle: 1h}", more=QUOTAS, gateway=", workers: 1") as made:
+        yield made
+
+
+def left(made: Scene) -> float:
+    """What is left of the provider's quota."""
+    (quota,) = ask(made.passage.gateway.state.home, "limits")["quotas"]
+    return quota["left"]
+
+
+def test_only_calls_that_reach_the_provider_draw_on_its_quota(counted: Scene):
+    go = threading.Event()
+
+    def answer(_: Request) -> Reply:
+        go.wait(10)
+        return Reply("shared", headers={"Cache-Control": "max-age=60"})
+
+    counted.provider.answers["/one"] = answer
+    with ThreadPoolExecutor(10) as pool:
+        calls = [pool.submit(counted.call, "/one") for _ in range(10)]
+        wait_until(lambda: under_way(counted) == 10)
+        go.set()
+        assert {call.result().text for call in calls} == {"shared"}
+    assert {counted.call("/one").status_code for _ in range(10)} == {200}
+    assert left(counted) == 2
+
+
+def test_a_confirmation_costs_what_the_quota_says_of_it(counted: Scene):
+    def answer(request: Request) -> Reply:
+        fields = {"Cache-Control": "max-age=0", "ETag": '"v1"'}
+        known = request.headers.get("if-none-match") == '"v1"'
+        return Reply("", 304, fields) if known else Reply("whole", headers=fields)
+
+    counted.provider.answers["/held"] = answer
+    ways = [counted.way("/held") for _ in range(8)]
+    assert all("fwd=stale; fwd-status=304" in way for way in ways[1:])
+    assert counted.provider.asked("/held") == 8
+    assert left(counted) == 2
+    assert counted.provider.connections == 1, "a confirmed answer leaves the connection open"
+
+
+def test_what_is_stored_stands_in_where_the_quota_is_used_up(counted: Scene):
+    counted.provider.say("/old", "old", Cache_Control="max-age=0", ETag='"v1"')
+    counted.provider.say("/new", "new", Cache_Control="no-store")
+    counted.call("/old")
+    assert [counted.call("/new").status_code for _ in range(3)] == [200, 200, 429]
+    stale = counted.call("/old")
+    assert (stale.status_code, stale.text) == (200, "old")
+    assert stale.headers["cache-status"].endswith("detail=stale-throttled")
+    assert counted.provider.asked("/old") == 1
+
+
+def test_a_call_that_may_not_wait_speaks_for_no_other(cached: Scene):
+    """A consumer that gives up at once leads; those who wait behind it go on by themselves."""
+    begun, go = threading.Event(), threading.Event()
+
+    def answer(_: Request) -> Reply:
+        begun.set()
+        go.wait(10)
+        return Reply("in time", headers={"Cache-Control": "max-age=60"})
+
+    cached.provider.answers["/hasty"] = answer
+    with ThreadPoolExecutor(5) as pool:
+        hasty = pool.submit(cached.call, "/hasty", Tidegate_Timeout="0.7")
+        assert begun.wait(10)
+        waiting = [pool.submit(cached.call, "/hasty") for _ in range(4)]
+        assert hasty.result().json()["code"] == "provider_timeout"
+        go.set()
+        assert {call.result().text for call in waiting} == {"in time"}
+
+
+def test_an_operator_sees_what_is_stored_and_takes_it_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def tidegate(*words: str) -> str:
+        capsys.readouterr()
+        assert main(words) == 0
+        return capsys.readouterr().out
+
+    def told() -> dict[str, int]:
+        found = json.loads(tidegate("cache", "stats", "--json"))
+        return {share["client"]: share["answers"] for share in found["clients"]}
+
+    with scene(tmp_path, "{ttl: 10m}", clients=("acme", "globex")) as made:
+        home = made.passage.gateway.state.home
+        monkeypatch.setenv("TIDEGATE_HOME", str(home.data))
+        for path in ("/a", "/b", "/c"):
+            made.provider.say(
+                path, "x" * 1_000, Cache_Groups='"books"' if path == "/a" else '"all"'
+            )
+            for client in ("acme", "globex"):
+                made.call(path, client=client)
+        assert told() == {"acme": 3, "globex": 3}
+        lines = [line.split() for line in tidegate("cache", "stats").splitlines()]
+        assert ["acme", "3", "0.0"] in lines
+        assert lines[-1][2:4] == ["256", "MiB;"]
+        assert tidegate("cache", "purge", "--group", "books", "--client", "acme") == (
+            "1 answer taken out\n"
+        )
+        assert tidegate("cache", "purge", "--client", "acme", "--operation", "List") == (
+            "0 answers taken out\n"
+        )
+        assert told() == {"acme": 2, "globex": 3}
+        assert made.way("/a").startswith("tidegate; fwd=uri-miss")
+        assert made.way("/a", client="globex").startswith("tidegate; hit")
+        key = re.search(
+            r"its key is ([0-9a-f]{64})",
+            tidegate("explain", "app", "GET", "/there/b", "--client", "globex", "--json"),
+        )
+        assert key is not None
+        assert tidegate("cache", "purge", "--key", key[1]) == "1 answer taken out\n"
+        assert made.way("/b", client="globex").startswith("tidegate; fwd=uri-miss")
+        assert main(["cache", "purge"]) != 0
+        assert main(["cache", "purge", "--all", "--client", "acme"]) != 0
+        capsys.readouterr()
+        assert tidegate("cache", "purge", "--all") == "6 answers taken out\n"
+        assert told() == {"acme": 0, "globex": 0}

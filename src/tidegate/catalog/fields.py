@@ -12,6 +12,7 @@ import ipaddress
 import re
 import unicodedata
 from datetime import date
+from decimal import Decimal
 from typing import Annotated, Any, NamedTuple, NoReturn
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
@@ -20,6 +21,7 @@ from pydantic_core import PydanticCustomError
 from tidegate.catalog.errors import shown
 from tidegate.domain.operation import EXTENSION_METHODS, METHODS
 from tidegate.domain.origin import Origin
+from tidegate.domain.price import Price
 
 OWN_ERROR = "tidegate"
 NAME_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
@@ -41,6 +43,7 @@ _RATE = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,5})?(ms|s|m|h|d)")
 _RATE_WINDOW_MS_MAX = 31 * _DAY_MS
 _RATE_PER_MS_MAX = 1_000
 _SIZE = re.compile(r"(\d{1,15})(B|KiB|MiB|GiB|TiB)")
+_PRICE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ([A-Z]{3})")
 _PERCENT = re.compile(r"(\d{1,3})%")
 _PIN_BYTES = 32
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
@@ -179,6 +182,13 @@ def _size(value: Any) -> Any:
     if found is None:
         refuse("a size is a whole number with a unit", "like `64KiB`, `10MiB` or `1GiB`")
     return int(found[1]) * _UNITS_BYTES[found[2]]
+
+
+def _price(value: Any) -> Any:
+    found = _PRICE.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not (amount := Decimal(found[1])):
+        refuse("a price is an amount above zero with its currency", "like `0.002 EUR` or `15 USD`")
+    return Price(amount, found[2])
 
 
 def _percent(value: Any) -> Any:
@@ -425,6 +435,7 @@ Pattern = Annotated[str, AfterValidator(_check_pattern), WithJsonSchema({"type":
 CallText = Annotated[str, AfterValidator(_check_call), _text(rf"({'|'.join(_CALL_METHODS)}) \S+")]
 BasePath = Annotated[str, AfterValidator(_check_base_path), _text(r"/.*")]
 Duration = Annotated[int, BeforeValidator(_duration), _text(_DURATION.pattern)]
+PriceText = Annotated[Price, BeforeValidator(_price), _text(_PRICE.pattern)]
 LongDuration = Annotated[int, BeforeValidator(_long_duration), _text(_LONG_DURATION.pattern)]
 Percent = Annotated[int, BeforeValidator(_percent), _text(_PERCENT.pattern)]
 RateText = Annotated[Rate, BeforeValidator(_rate), _text(_RATE.pattern)]

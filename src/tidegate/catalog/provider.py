@@ -26,6 +26,7 @@ from tidegate.catalog.openapi import Api, read_operations
 from tidegate.catalog.origins import origin_problem
 from tidegate.catalog.patterns import shape
 from tidegate.catalog.preset import preset_entry, preset_names
+from tidegate.catalog.prices import prices_of
 from tidegate.catalog.quota import quotas_of
 from tidegate.catalog.resilience import resilience_of
 from tidegate.catalog.rotation import over_preset, rotation_of
@@ -101,6 +102,8 @@ class _Builder:
             sign=self._signer(entry),
             dialect=self._dialect(entry),
             cache=caching_of(entry.cache, operations, self._wrong) if entry.cache else None,
+            price=entry.price,
+            prices=prices_of(entry.prices, operations, self._wrong),
         )
         variables = _variables(provider)
         provider = replace(

@@ -37,6 +37,7 @@ from tidegate.catalog.fields import (
     Pattern,
     Pin,
     Prefix,
+    PriceText,
     PublicUrl,
     RateText,
     Size,
@@ -756,6 +757,10 @@ class ProviderEntry(Entry):
     """How much it allows, by names of your own; `null` leaves out one of the preset's."""
     cache: CacheEntry | None = None
     """What may be stored of its answers; nothing where absent."""
+    price: PriceText | None = None
+    """What a call costs, with its currency (`0.002 EUR`): `usage` says what was saved."""
+    prices: dict[str, PriceText] = {}
+    """What calls cost that cost something else, by operation id or `METHOD /path` (with `*`)."""
 
     @model_validator(mode="after")
     def _origin_once(self) -> ProviderEntry:

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tidegate.domain.call import CallRecord, Gap
-    from tidegate.store import Store, Usage
+    from tidegate.domain.price import Price
+    from tidegate.store import Revision, Store, Usage
 
 _POLL_SECONDS: Final = 0.25
 _PAGE: Final = 1_000
@@ -108,20 +109,31 @@ def usage(
     """Count calls by client, provider and operation, by whole hours.
 
     `refused` are calls that Tidegate did not let through, `failed` those it could not complete,
-    `saved` those that were answered by what was stored, so that the provider was not asked.
+    `saved` those that were answered by what was stored, so that the provider was not asked. Where
+    prices are declared, it also says what those would have cost, at the prices in force.
     """
     start = _moment_of(since)
     with open_state() as state:
         sums = state.store.calls.usage(since=start)
         missing = _gaps_since(state.store, start)
+        worth = _worth(sums, state.store.revisions.current())
     if as_json:
-        json_out({"usage": list(map(asdict, sums)), "gaps": list(map(asdict, missing))})
+        rows = [
+            asdict(one) | {"worth": _money(price)} for one, price in zip(sums, worth, strict=True)
+        ]
+        json_out({"usage": rows, "gaps": list(map(asdict, missing))})
         return DONE
     columns = ("calls", "ok", "refused", "failed", "saved", "sent", "received", "p50", "p95")
+    columns += ("worth",) if any(worth) else ()
     table(
         ("client", "provider", "operation", *((name, "right") for name in columns)),
-        map(_usage_row, sums),
+        [
+            _usage_row(one) + ((str(price or "-"),) if any(worth) else ())
+            for one, price in zip(sums, worth, strict=True)
+        ],
     )
+    if any(worth):
+        say(("worth ", GOOD), _total(worth))
     for gap in missing:
         after = moment(datetime.fromtimestamp(gap.after_ms / 1000, UTC))
         most = counted(gap.events_max, "call")
@@ -233,6 +245,29 @@ def _usage_row(one: Usage) -> tuple[str | tuple[str, str], ...]:
         _duration(one.p50_us),
         _duration(one.p95_us),
     )
+
+
+def _worth(sums: Sequence[Usage], revision: Revision | None) -> list[Price | None]:
+    """What the saved calls would have cost, where that is known."""
+    providers = {one.name: one for one in revision.declaration.providers} if revision else {}
+    worth: list[Price | None] = []
+    for one in sums:
+        provider = providers.get(one.provider or "")
+        price = provider.price_of(one.operation or "") if provider and one.saved else None
+        worth.append(price.times(one.saved) if price else None)
+    return worth
+
+
+def _total(worth: Sequence[Price | None]) -> str:
+    sums: dict[str, Price] = {}
+    for price in filter(None, worth):
+        before = sums.get(price.currency)
+        sums[price.currency] = before.plus(price) if before else price
+    return ", ".join(map(str, sums.values()))
+
+
+def _money(price: Price | None) -> dict[str, str] | None:
+    return price and {"amount": f"{price.amount:f}", "currency": price.currency}
 
 
 def _duration(microseconds: int | None) -> str:

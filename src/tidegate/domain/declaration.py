@@ -16,6 +16,7 @@ from tidegate.domain.limit import Limit
 from tidegate.domain.login import Login
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
+from tidegate.domain.price import Price
 from tidegate.domain.quota import Quota
 from tidegate.domain.resilience import PLAIN, Resilience
 from tidegate.domain.rotation import BY_HAND, Rotation
@@ -166,11 +167,19 @@ class Provider:
     """How much it allows."""
     cache: Caching | None = None
     """What may be stored of its answers."""
+    price: Price | None = None
+    """What a call costs."""
+    prices: tuple[tuple[str, Price], ...] = ()
+    """What a call of an operation costs (by id) that costs something else."""
 
     @property
     def issues(self) -> TokenGrant | Login | None:
         """What its tokens come from; None where a credential is used as it is."""
         return self.token_grant or self.login
+
+    def price_of(self, operation: str) -> Price | None:
+        """What a call of an operation costs; None where no price is declared."""
+        return dict(self.prices).get(operation, self.price)
 
     @property
     def idle_s(self) -> int:

@@ -136,3 +136,28 @@ def test_usage_sums_by_client_provider_and_operation_and_tells_gaps(recorded, st
 
 def test_usage_looks_back_only_so_far(recorded):
     assert json.loads(recorded("usage", "--since", "2999-01-01", "--json").out)["usage"] == []
+
+
+def test_usage_says_what_stored_answers_would_have_cost(tidegate, state, environment):
+    file = environment / "tidegate.yaml"
+    priced = "auth: bearer\n    price: 0.002 EUR\n    prices: {'* /v1/accounts/*': 1.50 EUR}\n"
+    file.write_text(file.read_text().replace("auth: bearer\n", priced))
+    assert tidegate("apply").code == 0
+    hit = replace(ALLOWED, cache="hit", provider_status=None)
+    one = {"operation": "GET /v1/accounts/{id}"}
+    calls = [
+        ALLOWED,
+        replace(hit, id="01B"),
+        replace(hit, id="01C", cache="collapsed"),
+        replace(hit, id="01D", **one),
+        # Asked and confirmed, or in place of a provider that failed: nothing was saved.
+        replace(ALLOWED, id="01E", cache="revalidated"),
+        replace(hit, id="01F", cache="stale", detail="provider_unreachable: away"),
+    ]
+    state.store.calls.add(calls)
+    told = json.loads(tidegate("usage", "--json").out)["usage"]
+    assert [(row["saved"], row["worth"]) for row in told] == [
+        (2, {"amount": "0.004", "currency": "EUR"}),
+        (1, {"amount": "1.50", "currency": "EUR"}),
+    ]
+    assert tidegate("usage").out.splitlines()[-1] == "worth 1.504 EUR"
