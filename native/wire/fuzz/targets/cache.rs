@@ -44,7 +44,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(rule) = SearchRule::said(&headers)
         && let Ok(query) = std::str::from_utf8(bytes)
     {
-        let once = rule.apply(Some(query)).map(|query| query.into_owned());
+        let once = rule.apply(Some(query)).map(std::borrow::Cow::into_owned);
         assert_eq!(rule.apply(once.as_deref()).as_deref(), once.as_deref());
     }
 });

@@ -197,36 +197,36 @@ mod tests {
         Directives::read(&headers)
     }
 
-    const fn seconds(count: u64) -> Option<Duration> {
-        Some(Duration::from_secs(count))
+    fn seconds(directives: &Directives) -> Option<u64> {
+        directives.max_age.map(|age| age.as_secs())
     }
 
     #[test]
     fn a_lifetime_is_a_number_and_nothing_near_it() {
         for (line, expected) in [
-            ("max-age=3600", seconds(3600)),
-            ("MaX-aGe=3600", seconds(3600)),
-            ("max-age=003600", seconds(3600)),
-            ("max-age=\"3600\"", seconds(3600)),
-            ("foobar, max-age=3600", seconds(3600)),
-            ("max-age=99999999999", seconds(1 << 31)),
-            ("max-age=99999999999999999999999", seconds(1 << 31)),
-            ("max-age=-3600", seconds(0)),
-            ("max-age='3600'", seconds(0)),
-            ("max-age=3600.0", seconds(0)),
-            ("max-age=a3600", seconds(0)),
-            ("max-age =3600", seconds(0)),
-            ("max-age= 3600", seconds(0)),
-            ("max-age", seconds(0)),
-            ("max-age=1800, max-age=1", seconds(1)),
-            ("extension=\"max-age=3600\", max-age=1", seconds(1)),
-            ("max-age=1, extension=\"max-age=3600\"", seconds(1)),
+            ("max-age=3600", Some(3600)),
+            ("MaX-aGe=3600", Some(3600)),
+            ("max-age=003600", Some(3600)),
+            ("max-age=\"3600\"", Some(3600)),
+            ("foobar, max-age=3600", Some(3600)),
+            ("max-age=99999999999", Some(1 << 31)),
+            ("max-age=99999999999999999999999", Some(1 << 31)),
+            ("max-age=-3600", Some(0)),
+            ("max-age='3600'", Some(0)),
+            ("max-age=3600.0", Some(0)),
+            ("max-age=a3600", Some(0)),
+            ("max-age =3600", Some(0)),
+            ("max-age= 3600", Some(0)),
+            ("max-age", Some(0)),
+            ("max-age=1800, max-age=1", Some(1)),
+            ("extension=\"max-age=3600\", max-age=1", Some(1)),
+            ("max-age=1, extension=\"max-age=3600\"", Some(1)),
             ("extension=\"a\\\", max-age=3600\"", None),
             ("x-max-age=3600", None),
         ] {
-            assert_eq!(read(&[line]).max_age, expected, "{line}");
+            assert_eq!(seconds(&read(&[line])), expected, "{line}");
         }
-        assert_eq!(read(&["max-age=1800", "max-age=1"]).max_age, seconds(1));
+        assert_eq!(seconds(&read(&["max-age=1800", "max-age=1"])), Some(1));
     }
 
     #[test]
@@ -248,7 +248,7 @@ mod tests {
             headers.insert(&target[0], HeaderValue::from_str(targeted).expect("value"));
             Directives::of_answer(&headers, &target)
         };
-        assert_eq!(answer("max-age=10").0.max_age, seconds(10));
+        assert_eq!(seconds(&answer("max-age=10").0), Some(10));
         assert!(answer("max-age=10").1 && !answer("max-age=10").0.no_store);
         for ill in ["max-age=10, &&&&&", "MaX-aGe=10", "max-age =10", ""] {
             assert!(!answer(ill).1 && answer(ill).0.no_store, "{ill}");
