@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,7 @@ from support.gate import gate, origin, provider_at
 from support.strict import strict
 from support.up import install
 
+from tidegate.domain.declaration import Client, Consumer
 from tidegate.domain.quota import Quota, QuotaQueue
 
 ALL = (("*", 1),)
@@ -84,6 +86,37 @@ def test_a_room_that_is_full_takes_no_more(tmp_path: Path):
             codes = [call.result().json().get("code") for call in calls]
     # One is at the provider, five wait in vain, and for most of the others there is no room.
     assert codes.count("quota_exceeded") >= 5
+
+
+def test_a_client_that_fills_the_room_makes_some_for_the_others(tmp_path: Path):
+    quota = Quota("q", "concurrency", 1, ALL, scope="provider", queue=QuotaQueue(20_000, 6))
+    with strict() as provider, gate(tmp_path, provider.url) as gateway:
+        gateway.declaration = replace(
+            gateway.declaration,
+            clients=(Client("acme"), Client("globex")),
+            consumers=(Consumer("shop", ("acme", "globex")),),
+        )
+        gateway.declare(
+            provider_at(provider.url, "there", allow_private=("127.0.0.0/8",), quotas=(quota,))
+        )
+        provider.hold_s = 0.5
+
+        def call(client: str) -> str:
+            sent = {"Tidegate-Token": gateway.token, "Tidegate-Client": client}
+            url = f"{gateway.url}/there/x"
+            answer = httpx.get(url, headers=sent, trust_env=False, timeout=30)
+            assert "q" not in answer.headers.get("RateLimit", "")
+            return answer.json().get("code", "ok")
+
+        with ThreadPoolExecutor(24) as pool:
+            busy = [pool.submit(call, "acme") for _ in range(20)]
+            deadline = time.monotonic() + 10
+            while sum(f.done() for f in busy) < 12 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            modest = [pool.submit(call, "globex") for _ in range(2)]
+            assert [future.result() for future in modest] == ["ok", "ok"]
+            codes = [future.result() for future in busy]
+    assert codes.count("quota_exceeded") >= 12
 
 
 def test_killing_the_gateway_gives_nothing_of_a_days_quota_back(tmp_path: Path):

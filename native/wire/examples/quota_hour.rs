@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if next.is_some_and(|at| at <= now) {
             let Some(Reverse((at, answer, is_answer))) = under_way.pop() else { break };
             if is_answer {
-                model.answered(moment, 1, 1);
+                model.answered(moment, now, 1, 1);
                 continue;
             }
             while provider.front().is_some_and(|first| first + WINDOW <= at) {

@@ -34,7 +34,7 @@ use crate::cache::{self, Found, fill};
 use crate::class::Class;
 use crate::decide::{AllowedCall, Named, Verdict, decide, for_client};
 use crate::dial::pool::{Borrowed, Proven};
-use crate::dialect::Heard;
+use crate::dialect::{self, Dialect, Heard, Listening};
 use crate::echo::{self, Echo};
 use crate::error::{Code, Refusal};
 use crate::event::{CallId, Event, Step, micros, unix_now};
@@ -51,7 +51,6 @@ use crate::listen::guard::BegunCall;
 use crate::listen::{self, Consumer};
 use crate::origin::Origin;
 use crate::ratelimit::{self, Throttled};
-use crate::reserve::signal::Signal;
 use crate::reserve::{Reservation, Waited, reserve};
 use crate::respond::{Route, clean, turn_round};
 use crate::route::path::parameter_names;
@@ -462,11 +461,7 @@ impl Going<'_> {
 
         // 10. respond: bound it, clean it, strike out the credential, store it, turn its redirects round.
         let (mut parts, incoming) = answer.into_parts();
-        let signals = heard(provider, &parts);
-        let too_soon = signals.iter().any(|signal| signal.throttled);
-        if let Some(reservation) = &mut trace.reservation {
-            reservation.answered(parts.status, &parts.headers, &signals);
-        }
+        let too_soon = trace.heard(provider.dialect.as_ref(), &parts);
         let echo = Echo::begin(lease.as_ref(), provider, &method, &mut parts)?;
         if let Some(storing) = storing {
             storing.see(&parts);
@@ -552,19 +547,6 @@ fn received(
     Ok((parts, incoming))
 }
 
-/// What the head of an answer says of the provider's limits. Answers of success refuse nothing by their head.
-fn heard(provider: &Provider, parts: &http::response::Parts) -> Vec<Signal> {
-    // What is left matters to whoever counts.
-    if parts.status.is_success() && provider.quotas.is_none() {
-        return Vec::new();
-    }
-    let (status, headers, now) = (parts.status, &parts.headers, SystemTime::now());
-    match &provider.dialect {
-        Some(dialect) => dialect.read(Heard { status, headers, body: None, now }),
-        None => Signal::standard(status, headers, now).into_iter().collect(),
-    }
-}
-
 fn host_header(parts: &Parts) -> Option<String> {
     parts.headers.get(HOST)?.to_str().ok().map(str::to_owned)
 }
@@ -615,10 +597,10 @@ fn refusal_answer(refusal: &Refusal, trace: &Trace) -> Response<AnswerBody> {
     if let Some(wait) = refusal.retry_after {
         headers.insert(RETRY_AFTER, ratelimit::seconds_up(wait).max(1).into());
     }
-    trace.tell_limits(headers);
     if let Some(throttled) = &refusal.throttled {
         tell_limits(headers, throttled);
     }
+    trace.tell_limits(headers);
     match refusal.code {
         Code::Unauthenticated => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tidegate\""));
@@ -782,9 +764,28 @@ impl Trace {
         self.responding = Some(Instant::now());
     }
 
+    /// What the answer's head says of the provider's limits goes to its quotas; tells whether it refused the call
+    /// for one. What is left matters only to those who count, and an answer of success refuses nothing by its head.
+    fn heard(&mut self, dialect: Option<&Arc<Dialect>>, parts: &http::response::Parts) -> bool {
+        if self.reservation.is_none() && parts.status.is_success() {
+            return false;
+        }
+        let (status, headers, now) = (parts.status, &parts.headers, SystemTime::now());
+        let head = Heard { status, headers, body: None, now };
+        if let Some(reservation) = &mut self.reservation {
+            let signals = dialect::hear(dialect.map(Arc::as_ref), head);
+            let listening = dialect.and_then(|it| Listening::begin(it, parts, &signals, now));
+            reservation.answered(status, headers, &signals, listening);
+        }
+        !status.is_success() && dialect::refuses(dialect.map(Arc::as_ref), head)
+    }
+
     fn tell_limits(&self, headers: &mut HeaderMap) {
         if let Some(admission) = &self.admission {
             admission.tell(headers, Instant::now(), &self.worker.shared.buckets);
+        }
+        if let Some(reservation) = &self.reservation {
+            reservation.tell(headers);
         }
     }
 

@@ -10,7 +10,8 @@ use http::header::CONTENT_ENCODING;
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 
-use super::{BODY_MAX, Dialect, Heard};
+use super::place::Place;
+use super::{BODY_MAX, Budget, Dialect, Heard};
 use crate::reserve::signal::Signal;
 
 const BROTLI_BUFFER: usize = 4 << 10;
@@ -42,6 +43,15 @@ impl Listening {
         })
     }
 
+    /// Whether the body may say what the call came to by a quota.
+    pub fn tells_cost(&self, quota: &str) -> bool {
+        let of_it = |budget: &Budget| budget.scope.as_deref().is_none_or(|scope| scope == quota);
+        self.dialect
+            .budgets
+            .iter()
+            .any(|budget| budget.cost.as_ref().is_some_and(Place::is_body) && of_it(budget))
+    }
+
     pub fn passes(&mut self, piece: &[u8]) {
         self.too_much |= self.body.len() + piece.len() > BODY_MAX;
         if !self.too_much {
@@ -49,7 +59,7 @@ impl Listening {
         }
     }
 
-    /// The body is whole: what it adds to what the head said.
+    /// The body is whole, or as much as there will be of it: what it adds to what the head said.
     pub fn complete(&self) -> Vec<Signal> {
         let body = if self.too_much { None } else { self.decoded() };
         let heard = Heard {

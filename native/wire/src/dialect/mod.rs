@@ -120,13 +120,7 @@ impl Dialect {
     }
 
     pub fn read(&self, heard: Heard<'_>) -> Vec<Signal> {
-        let own_clock =
-            heard.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-        let json = heard
-            .body
-            .filter(|body| body.len() <= BODY_MAX)
-            .and_then(|body| serde_json::from_slice(body).ok());
-        let read = Read { heard, json, now: own_clock.unwrap_or(heard.now) };
+        let read = Read::of(heard);
         let mut signals: Vec<Signal> = self.budgets.iter().filter_map(|budget| budget.read(&read)).collect();
         if self.ietf {
             signals.extend(ietf::read(heard.headers));
@@ -139,6 +133,13 @@ impl Dialect {
         signals
     }
 
+    /// Whether the call was refused for a limit, whichever, as far as the head tells.
+    fn refuses_by_head(&self, head: Heard<'_>) -> bool {
+        let read = Read::of(head);
+        let taken_back = |sign: &Sign| sign.fits(head.status) && sign.needs_body() || sign.is_seen(&read);
+        !self.unless.iter().any(taken_back) && self.throttled.iter().any(|sign| sign.is_seen(&read))
+    }
+
     fn sign_of_refusal(&self, read: &Read<'_>) -> Option<&Sign> {
         let unread =
             |sign: &Sign| read.heard.body.is_none() && sign.fits(read.heard.status) && sign.needs_body();
@@ -146,7 +147,8 @@ impl Dialect {
         if self.unless.iter().any(|sign| unread(sign) || sign.is_seen(read)) {
             return None;
         }
-        self.throttled.iter().find(|sign| sign.is_seen(read))
+        // The first sign counts, which the body may yet show.
+        self.throttled.iter().find(|sign| unread(sign) || sign.is_seen(read)).filter(|sign| !unread(sign))
     }
 
     /// When to come again: what the answer says, else the reset of what is used up, else the rule of thumb.
@@ -164,6 +166,18 @@ impl Dialect {
             throttled: true,
             ..Signal::default()
         }
+    }
+}
+
+impl<'a> Read<'a> {
+    fn of(heard: Heard<'a>) -> Self {
+        let own_clock =
+            heard.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        let json = heard
+            .body
+            .filter(|body| body.len() <= BODY_MAX)
+            .and_then(|body| serde_json::from_slice(body).ok());
+        Self { heard, json, now: own_clock.unwrap_or(heard.now) }
     }
 }
 
@@ -195,7 +209,8 @@ impl Budget {
             return None;
         }
         let scope = scope(self.scope.as_ref(), self.scope_at.as_ref(), read);
-        Some(Signal { scope, limit, remaining, reset, cost, ..Signal::default() })
+        let percent = !self.percent.is_empty();
+        Some(Signal { scope, limit, remaining, reset, percent, cost, ..Signal::default() })
     }
 }
 
@@ -246,6 +261,22 @@ fn scope(fixed: Option<&Arc<str>>, place: Option<&Place>, read: &Read<'_>) -> Op
     told.map(|name| Arc::from(&*name)).or_else(|| fixed.cloned())
 }
 
+/// What an answer says of its provider's limits: by its dialect, or where it has none by the standard.
+pub fn hear(dialect: Option<&Dialect>, heard: Heard<'_>) -> Vec<Signal> {
+    match dialect {
+        Some(dialect) => dialect.read(heard),
+        None => Signal::standard(heard.status, heard.headers, heard.now).into_iter().collect(),
+    }
+}
+
+/// Whether an answer is a refusal for a limit, as far as its head tells.
+pub fn refuses(dialect: Option<&Dialect>, head: Heard<'_>) -> bool {
+    match dialect {
+        Some(dialect) => dialect.refuses_by_head(head),
+        None => head.status == StatusCode::TOO_MANY_REQUESTS,
+    }
+}
+
 /// What a dialect makes of an answer, as JSON: what is not said is left out; times are in milliseconds.
 pub fn heard_as_json(
     dialect: &str,
@@ -270,6 +301,7 @@ pub fn heard_as_json(
             "remaining": signal.remaining,
             "reset_ms": millis(signal.reset),
             "retry_after_ms": millis(signal.retry_after),
+            "percent": signal.percent.then_some(true),
             "cost": signal.cost,
             "throttled": signal.throttled.then_some(true),
         });

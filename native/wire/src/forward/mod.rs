@@ -39,7 +39,9 @@ use tokio::time::sleep;
 use crate::body::{Progress, RequestBody};
 use crate::call::Trace;
 use crate::dial::pool::Proven;
+use crate::dialect::{self, Heard};
 use crate::error::{Code, Refusal};
+use crate::reserve::Reservation;
 use crate::sign::DigestAuth;
 use once::Failed;
 use outgoing::Outgoing;
@@ -106,10 +108,10 @@ impl Sending<'_> {
                     self.once_more(When::Later, Elsewhere::Free, trace).await?.ok_or(closes)?;
                     unsent.into_parts()
                 }
-                Err(Failed::Broken { stale: true, .. }) if at_rest > 0 && spare.is_some() => {
+                Err(Failed::Broken { stale: true, refusal }) if at_rest > 0 && spare.is_some() => {
                     at_rest -= 1;
-                    if let Some(reservation) = &mut trace.reservation {
-                        reservation.sent_again();
+                    if !trace.reservation.as_mut().is_none_or(Reservation::sent_again) {
+                        return Err(refusal);
                     }
                     self.by_another_connection(trace).await?;
                     let parts = spare.clone().ok_or_else(lost)?;
@@ -151,7 +153,11 @@ impl Sending<'_> {
             let again = if self.tried.first_try_of(remedy) { again } else { None };
             let shown = again.as_ref().and_then(|(parts, _)| parts.headers.get(AUTHORIZATION));
             let helps = remedy == Remedy::Nonce || again.is_some() && self.renewed(headers, shown).await?;
-            if !helps || again.is_none() || !draws_again(trace, Some(answer)) {
+            if !helps || again.is_none() {
+                return Ok(None);
+            }
+            self.heeded(answer, trace);
+            if !draws_again(trace) {
                 return Ok(None);
             }
             self.by_another_connection(trace).await?;
@@ -167,9 +173,7 @@ impl Sending<'_> {
             return Ok(None);
         }
         let Some(again) = self.the_same(spare) else { return Ok(None) };
-        if let Some(reservation) = &mut trace.reservation {
-            reservation.answered(status, headers, &[]);
-        }
+        self.heeded(answer, trace);
         let when = retry_after(headers, SystemTime::now()).map_or(When::Later, When::After);
         let elsewhere = self.way.elsewhere(self.repeat);
         Ok(self.once_more(when, elsewhere, trace).await?.map(|()| again))
@@ -197,11 +201,21 @@ impl Sending<'_> {
     ) -> Result<Option<()>, Refusal> {
         let Some(pause) = self.way.another(when, elsewhere, trace) else { return Ok(None) };
         sleep(pause).await;
-        if !draws_again(trace, None) {
+        if !draws_again(trace) {
             return Ok(None);
         }
         self.proven = self.way.dial(trace).await?;
         Ok(Some(()))
+    }
+
+    /// What an answer says of limits that the consumer will not see. Nobody reads its body, so that it takes
+    /// back nothing of what the head says.
+    fn heeded(&self, answer: &Response<Incoming>, trace: &mut Trace) {
+        let Some(reservation) = &mut trace.reservation else { return };
+        let (status, headers) = (answer.status(), answer.headers());
+        let heard = Heard { status, headers, body: Some(&[]), now: SystemTime::now() };
+        let signals = dialect::hear(self.outgoing.provider.dialect.as_deref(), heard);
+        reservation.answered(status, headers, &signals, None);
     }
 
     async fn by_another_connection(&mut self, trace: &mut Trace) -> Result<(), Refusal> {
@@ -211,13 +225,9 @@ impl Sending<'_> {
     }
 }
 
-/// Whether the provider's quotas have enough for another try. An answer that is not the consumer's is heeded.
-fn draws_again(trace: &mut Trace, answer: Option<&Response<Incoming>>) -> bool {
-    let Some(reservation) = &mut trace.reservation else { return true };
-    if let Some(answer) = answer {
-        reservation.answered(answer.status(), answer.headers(), &[]);
-    }
-    reservation.draws_again()
+/// Whether the provider's quotas have enough for another try.
+fn draws_again(trace: &mut Trace) -> bool {
+    trace.reservation.as_mut().is_none_or(Reservation::draws_again)
 }
 
 /// The provider did not bear the call.

@@ -91,7 +91,9 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Refused {
     pub why: Why,
-    /// The quotas in its way.
+    /// The quotas in its way, by name.
+    pub violated: Vec<Arc<str>>,
+    /// Those of them whose numbers its client may know.
     pub limits: Vec<Allowance>,
     /// In how long it may go.
     pub wait: Option<Duration>,
@@ -107,7 +109,7 @@ pub enum Why {
     Exhausted,
     /// It costs more than there ever is.
     TooDear,
-    /// As many wait as may.
+    /// As many wait as may, and nobody who has more of them.
     RoomFull,
     /// It would wait longer than it can.
     TooLate,
@@ -122,7 +124,7 @@ pub enum Ending {
     Answered,
     /// Its consumer has left, or it was cut.
     Gone,
-    /// The provider did not answer it in time, or at all.
+    /// The provider did not bear it, which is known to its pots already.
     Dropped,
 }
 
@@ -193,6 +195,11 @@ impl Desk {
         self.admit(&mut state, now);
     }
 
+    /// Nothing is declared of the provider any more.
+    pub fn forget(self: &Arc<Self>) {
+        self.declare(&Plan::new(Vec::new(), Vec::new()), |_| false);
+    }
+
     /// Ask for all that a call draws on.
     pub fn ask(self: &Arc<Self>, now: Now, plan: &Plan, draws: &[Draw], asking: &Asking<'_>) -> Asked {
         let mut state = self.state();
@@ -239,9 +246,9 @@ impl Desk {
     pub fn leave(self: &Arc<Self>, client: &str, place: &mut Place) {
         let now = self.now();
         let mut state = self.state();
-        if place.door.try_recv().is_ok() {
+        if let Ok(taken) = place.door.try_recv() {
             for &(pot, cost) in &*place.shares {
-                state.pots[pot].give_back(now, cost);
+                state.pots[pot].give_back(now, taken, cost);
             }
         } else if state.room.leave(place.class, client, place.id).is_some() {
             state.unqueue(place.class, &place.shares);
@@ -249,8 +256,8 @@ impl Desk {
         self.admit(&mut state, now);
     }
 
-    /// Why a place was given up in vain.
-    pub fn in_vain(&self, shares: &[Share]) -> Refused {
+    /// A place was given up in vain.
+    pub fn in_vain(&self, why: Why, shares: &[Share]) -> Refused {
         let now = self.now();
         let mut state = self.state();
         state.round += 1;
@@ -259,39 +266,43 @@ impl Desk {
             .filter(|share| state.pots[share.0].when(now, share.1) != When::Now)
             .copied()
             .collect();
-        state.refused(now, Why::TooLate, shares, &lacking, None)
+        state.refused(now, why, shares, &lacking, None)
     }
 
-    /// A call goes out once more, and is counted once more: where it must, whether or not there is enough.
-    /// Its place among those in flight it has.
+    /// A call goes out once more, and is counted once more: where it must, whether or not there is enough, but
+    /// never before that is on disk where it is kept there. Its place among those in flight it has.
     pub fn take_again(&self, shares: &[Share], must: bool) -> bool {
         let now = self.now();
         let mut state = self.state();
         let lacks = |state: &mut State, &(pot, cost): &Share| {
             let pot = &mut state.pots[pot];
+            if must {
+                return !pot.is_debited(now, cost);
+            }
             !pot.quota.kind.is_concurrency() && pot.when(now, cost) != When::Now
         };
-        if !must && shares.iter().any(|share| lacks(&mut state, share)) {
+        if shares.iter().any(|share| lacks(&mut state, share)) {
             return false;
         }
         for &(pot, cost) in shares {
             let pot = &mut state.pots[pot];
             if !pot.quota.kind.is_concurrency() {
                 pot.take(now, cost);
-                pot.answered(now, cost, cost);
+                pot.answered(now, now.at, cost, cost);
                 pot.ended(cost, None);
             }
         }
         true
     }
 
-    /// The head of the answer is there, and what it says of limits. `said` tells what the call came to by a
-    /// quota, where the head says that; what only the body says stays open.
+    /// The answer is there, or what of it `signals` speak of limits. `said` tells what the call came to by a
+    /// quota, where that is known; where `later` says that the body will tell it, it stays open.
     pub fn answered(
         self: &Arc<Self>,
         held: &mut Held,
         signals: &[Signal],
         said: impl Fn(&Quota) -> Option<u64>,
+        later: impl Fn(&Quota) -> bool,
     ) {
         let now = self.now();
         let chance = now.at.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) ^ held.taken;
@@ -301,18 +312,31 @@ impl Desk {
                 signals.iter().filter(|signal| state.is_meant(&held.shares, number, signal)).collect();
             let pot = &mut state.pots[number];
             let actual = said(&pot.quota).or_else(|| meant.iter().find_map(|signal| signal.cost));
-            if held.is_open(place) && (actual.is_some() || !pot.quota.is_settled_by_body()) {
-                pot.answered(now, cost, actual.unwrap_or(cost));
+            if held.is_open(place) && (actual.is_some() || !later(&pot.quota)) {
+                pot.answered(now, held.taken, cost, actual.unwrap_or(cost));
                 held.open &= !(1 << place);
             }
             for signal in meant {
                 pot.observe(now, held.taken, signal, chance);
             }
-            if signals.iter().any(|signal| signal.throttled) {
-                pot.dropped();
-            }
         }
         self.admit(&mut state, now);
+    }
+
+    /// The provider did not bear a call: it refused it, broke it off, or did not answer in time.
+    pub fn dropped(&self, held: &Held) {
+        let mut state = self.state();
+        for &(pot, _) in &*held.shares {
+            state.pots[pot].dropped();
+        }
+    }
+
+    /// Where a call's quotas stand, for its consumer.
+    pub fn allowances(&self, held: &Held) -> Vec<Allowance> {
+        let now = self.now();
+        let mut state = self.state();
+        let pots = &mut state.pots;
+        held.shares.iter().filter_map(|share| pots[share.0].allowance(now)).collect()
     }
 
     /// A call is over. `actual` is what it came to by the quotas that its body settles.
@@ -323,14 +347,11 @@ impl Desk {
         for (place, &(number, cost)) in held.shares.iter().enumerate() {
             let pot = &mut state.pots[number];
             if ending == Ending::Unsent {
-                pot.give_back(now, cost);
+                pot.give_back(now, held.taken, cost);
                 continue;
             }
             if held.is_open(place) {
-                pot.answered(now, cost, actual.unwrap_or(cost));
-            }
-            if ending == Ending::Dropped {
-                pot.dropped();
+                pot.answered(now, held.taken, cost, actual.unwrap_or(cost));
             }
             pot.ended(cost, took);
         }
@@ -475,7 +496,7 @@ impl State {
             // Who has left in this very moment leaves its share to the next.
             if waiter.door.send(now.at).is_err() {
                 for &(pot, cost) in &*waiter.shares {
-                    self.pots[pot].give_back(now, cost);
+                    self.pots[pot].give_back(now, now.at, cost);
                     self.pots[pot].exhausted_in = 0;
                 }
             }
@@ -505,7 +526,7 @@ impl State {
         if when == When::Never {
             return Err(self.refused(now, Why::TooDear, shares, &lacking, None));
         }
-        let (mut until_at, mut expected) = (asking.deadline, Duration::ZERO);
+        let (mut until_at, mut expected, mut full) = (asking.deadline, Duration::ZERO, false);
         for &(pot, cost) in &lacking {
             let Some(queue) = self.pots[pot].quota.queue else {
                 // What is there is not taken from under those who wait for another quota.
@@ -514,9 +535,7 @@ impl State {
                 }
                 return Err(self.refused(now, Why::Exhausted, shares, &lacking, None));
             };
-            if self.room.len() >= queue.length {
-                return Err(self.refused(now, Why::RoomFull, shares, &lacking, None));
-            }
+            full |= self.room.len() >= queue.length;
             until_at = until_at.min(now.at.saturating_add(nanos(queue.wait())));
             let ahead = self.ahead(asking, pot);
             expected = expected.max(self.pots[pot].line(now, ahead + cost).unwrap_or_default());
@@ -524,7 +543,17 @@ impl State {
         if now.at.saturating_add(nanos(expected)) > until_at {
             return Err(self.refused(now, Why::TooLate, shares, &lacking, Some(expected)));
         }
+        if full && !self.make_room(asking) {
+            return Err(self.refused(now, Why::RoomFull, shares, &lacking, None));
+        }
         Ok((until_at, false))
+    }
+
+    /// Somebody with more calls waiting gives up a place. Its door closes, which tells it why.
+    fn make_room(&mut self, asking: &Asking<'_>) -> bool {
+        let Some((class, waiter)) = self.room.make_room(asking.class, asking.client) else { return false };
+        self.unqueue(class, &waiter.shares);
+        true
     }
 
     fn unqueue(&mut self, class: Class, shares: &[Share]) {
@@ -551,17 +580,12 @@ impl State {
         expected: Option<Duration>,
     ) -> Refused {
         let lacking = if lacking.is_empty() { shares } else { lacking };
-        let mut limits = Vec::with_capacity(lacking.len());
+        let (mut violated, mut limits) = (Vec::with_capacity(lacking.len()), Vec::new());
         let mut wait = expected.unwrap_or_default();
         for &(number, cost) in lacking {
             let pot = &mut self.pots[number];
-            limits.push(Allowance {
-                name: Arc::clone(&pot.quota.name),
-                quota: pot.limit(),
-                unit: pot.quota.kind.unit(),
-                remaining: pot.left(now),
-                reset: pot.reset(now),
-            });
+            violated.push(Arc::clone(&pot.quota.name));
+            limits.extend(pot.allowance(now));
             wait = wait.max(match pot.when(now, cost) {
                 When::At(at) => until(now.at, at),
                 _ => pot.line(now, cost).unwrap_or_default(),
@@ -570,6 +594,7 @@ impl State {
         let first = &self.pots[lacking[0].0];
         Refused {
             why,
+            violated,
             limits,
             wait: (why != Why::TooDear).then_some(wait),
             quota: Arc::clone(&first.quota),
@@ -597,7 +622,7 @@ impl State {
         if quota.kind.is_concurrency() {
             return false;
         }
-        counted == 1 || signal.limit.is_some_and(|limit| limit == quota.kind.amount())
+        counted == 1 || !signal.percent && signal.limit == Some(quota.kind.amount())
     }
 }
 

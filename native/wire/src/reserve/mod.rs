@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -31,12 +31,14 @@ pub use desk::LivePot;
 
 use crate::class::Class;
 use crate::decide::AllowedCall;
+use crate::dialect::Listening;
 use crate::error::{Code, Refusal};
-use crate::ratelimit::Throttled;
+use crate::ratelimit::{self, Throttled};
 use crate::snapshot::Snapshot;
 use debits::Debits;
 use desk::{Asked, Asking, Desk, Ending, Held, Place, Refused, Why};
 use keeper::Keeper;
+use model::Nanos;
 use rule::{Quota, Settle};
 use signal::Signal;
 
@@ -61,6 +63,8 @@ pub struct Reservation {
     held: Held,
     ending: Ending,
     went_before: bool,
+    /// The body, as far as it may say more of the provider's limits.
+    listening: Option<Listening>,
     /// Where the body says what the call came to, and what of it has passed.
     pointer: Option<Box<str>>,
     body: Vec<u8>,
@@ -87,6 +91,15 @@ impl Reserve {
 
     /// A snapshot comes into force: its providers' quotas are counted from where those before them stand.
     pub fn declare(&self, snapshot: &Snapshot) {
+        let counted =
+            |name: &Arc<str>| snapshot.providers.iter().any(|p| p.name == *name && p.quotas.is_some());
+        let gone: Vec<_> = self
+            .desks()
+            .iter()
+            .filter(|(name, _)| !counted(name))
+            .map(|(_, desk)| Arc::clone(desk))
+            .collect();
+        gone.iter().for_each(|desk| desk.forget());
         for (number, provider) in (0..).zip(&snapshot.providers) {
             let Some(plan) = &provider.quotas else { continue };
             let desk = Arc::clone(self.desks().entry(Arc::clone(&provider.name)).or_insert_with(|| {
@@ -153,11 +166,10 @@ pub async fn reserve(
             let mut waiting = Waiting { desk, client, place: Some(place) };
             let taken = waiting.until_let_in().await;
             let wait = Duration::from_nanos(desk.now().at.saturating_sub(begun.at));
-            let verdict = if taken.is_some() { "waited" } else { Why::TooLate.as_str() };
-            *waited = Some(Waited { verdict, wait });
+            *waited = Some(Waited { verdict: taken.map_or_else(Why::as_str, |_| "waited"), wait });
             match (taken, waiting.place.take()) {
-                (Some(taken), Some(place)) => (taken, place.shares),
-                (_, place) => return Err(waiting.in_vain(place, &provider.name)),
+                (Ok(taken), Some(place)) => (taken, place.shares),
+                (taken, place) => return Err(waiting.in_vain(taken.err(), place, &provider.name)),
             }
         }
     };
@@ -166,9 +178,15 @@ pub async fn reserve(
         _ => None,
     });
     let held = Held::new(shares, taken);
-    let desk = Arc::clone(desk);
-    let ending = Ending::Unsent;
-    Ok(Some(Reservation { desk, held, ending, went_before: false, pointer, body: Vec::new() }))
+    Ok(Some(Reservation {
+        desk: Arc::clone(desk),
+        held,
+        ending: Ending::Unsent,
+        went_before: false,
+        listening: None,
+        pointer,
+        body: Vec::new(),
+    }))
 }
 
 /// A call in the room. Dropped, because its consumer has left, it leaves its place to the next.
@@ -179,14 +197,17 @@ struct Waiting<'c> {
 }
 
 impl Waiting<'_> {
-    async fn until_let_in(&mut self) -> Option<u64> {
-        let place = self.place.as_mut()?;
+    async fn until_let_in(&mut self) -> Result<Nanos, Why> {
+        let Some(place) = &mut self.place else { return Err(Why::TooLate) };
         let until = self.desk.instant(place.until);
-        tokio::time::timeout_at(until.into(), &mut place.door).await.ok()?.ok()
+        let told = tokio::time::timeout_at(until.into(), &mut place.door).await;
+        told.map_err(|_| Why::TooLate)?.map_err(|_| Why::RoomFull)
     }
 
-    fn in_vain(&self, place: Option<Place>, provider: &str) -> Refusal {
-        let Some(mut place) = place else { return Refusal::new(Code::Internal, "A call lost its place.") };
+    fn in_vain(&self, why: Option<Why>, place: Option<Place>, provider: &str) -> Refusal {
+        let (Some(mut place), Some(why)) = (place, why) else {
+            return Refusal::new(Code::Internal, "A call lost its place.");
+        };
         self.desk.leave(self.client, &mut place);
         if place.for_disk {
             return Refusal::new(
@@ -194,7 +215,7 @@ impl Waiting<'_> {
                 "What is used of a day's or a month's quota cannot be written to disk, and nothing goes unwritten.",
             );
         }
-        refusal(&self.desk.in_vain(&place.shares), provider)
+        refusal(&self.desk.in_vain(why, &place.shares), provider)
     }
 }
 
@@ -225,10 +246,11 @@ impl Reservation {
         }
     }
 
-    /// The call goes out once more by another connection: its provider may count it twice.
-    pub fn sent_again(&mut self) {
+    /// The call is to go out once more by another connection, and its provider may count it twice. It may not
+    /// where that cannot be written down first.
+    pub fn sent_again(&mut self) -> bool {
         self.went_before = true;
-        self.desk.take_again(&self.held.shares, true);
+        self.desk.take_again(&self.held.shares, true)
     }
 
     /// Whether there is enough for the call to go out once more, after a try that came to nothing; it is taken.
@@ -240,8 +262,9 @@ impl Reservation {
         self.desk.take_again(&self.held.shares, false)
     }
 
-    /// The provider did not answer.
+    /// The provider did not bear the call: it refused it, broke it off, or did not answer in time.
     pub fn dropped(&mut self) {
+        self.desk.dropped(&self.held);
         self.ending = Ending::Dropped;
     }
 
@@ -252,29 +275,47 @@ impl Reservation {
         }
     }
 
-    /// Take the provider's word on its limits; `signals` is what its dialect says, and may be empty.
-    pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap, signals: &[Signal]) {
-        let standard;
-        let signals = if signals.is_empty() {
-            standard = Signal::standard(status, headers, SystemTime::now());
-            standard.as_slice()
-        } else {
-            signals
-        };
-        self.desk.answered(&mut self.held, signals, |quota| said(quota, status, headers));
-        self.ending = if overburdened(status) { Ending::Dropped } else { Ending::Gone };
+    /// Take the word of an answer's head on the provider's limits. `listening`: its body may say more.
+    pub fn answered(
+        &mut self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        signals: &[Signal],
+        listening: Option<Listening>,
+    ) {
+        self.desk.answered(
+            &mut self.held,
+            signals,
+            |quota| said(quota, status, headers),
+            |quota| {
+                let is_told = |listening: &Listening| listening.tells_cost(&quota.name);
+                quota.is_settled_by_body() || listening.as_ref().is_some_and(is_told)
+            },
+        );
+        self.ending = Ending::Gone;
+        if overburdened(status) || signals.iter().any(|signal| signal.throttled) {
+            self.dropped();
+        }
+        self.listening = listening;
         if headers.contains_key(CONTENT_ENCODING) {
             self.pointer = None;
         }
     }
 
-    /// Take the provider's word on its limits that did not come with the head of its answer.
-    pub fn observe(&mut self, signal: &Signal) {
-        self.desk.answered(&mut self.held, std::slice::from_ref(signal), |_| None);
+    /// Tell on an answer where the call's quotas stand.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        let told = self.desk.allowances(&self.held);
+        if !told.is_empty() {
+            headers.append("ratelimit-policy", ratelimit::policy_field(&told));
+            headers.append("ratelimit", ratelimit::limit_field(&told));
+        }
     }
 
-    /// A piece of the answer's body, where that says what the call came to.
+    /// A piece of the answer's body, as it came.
     pub fn passes(&mut self, piece: &Bytes) {
+        if let Some(listening) = &mut self.listening {
+            listening.passes(piece);
+        }
         if self.pointer.is_none() {
             return;
         }
@@ -286,8 +327,20 @@ impl Reservation {
         }
     }
 
+    /// Take the word of the answer's body, as much as has passed of it.
+    fn heard_out(&mut self) {
+        let Some(listening) = self.listening.take() else { return };
+        let signals = listening.complete();
+        // What stays open is settled when the call has ended.
+        self.desk.answered(&mut self.held, &signals, |_| None, |_| true);
+        if self.ending == Ending::Gone && signals.iter().any(|signal| signal.throttled) {
+            self.dropped();
+        }
+    }
+
     /// The whole answer has passed.
     pub fn complete(&mut self) {
+        self.heard_out();
         if self.ending == Ending::Gone {
             self.ending = Ending::Answered;
         }
@@ -296,6 +349,8 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        // Who leaves before the end leaves a refusal behind all the same.
+        self.heard_out();
         let actual = self.pointer.as_ref().and_then(|pointer| {
             let body: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
             whole(body.pointer(pointer)?)
@@ -343,9 +398,8 @@ impl Why {
 fn refusal(refused: &Refused, provider: &str) -> Refusal {
     let quota = &refused.quota;
     let named = format!("quota `{}` of provider `{provider}` ({})", quota.name, quota.describe());
-    let soon = refused
-        .wait
-        .map_or_else(String::new, |wait| format!(" in {} s", crate::ratelimit::seconds_up(wait).max(1)));
+    let soon =
+        refused.wait.map_or_else(String::new, |wait| format!(" in {} s", ratelimit::seconds_up(wait).max(1)));
     let (code, detail) = match refused.why {
         Why::TooDear => (
             Code::QuotaExceeded,
@@ -365,10 +419,9 @@ fn refusal(refused: &Refused, provider: &str) -> Refusal {
             format!("The call would wait for {named} longer than it may; try again{soon}."),
         ),
     };
-    let violated = refused.limits.iter().map(|limit| Arc::clone(&limit.name)).collect();
-    Refusal::new(code, detail).throttled(Throttled {
+    Refusal::new(code, detail).by(format!("quotas.{}", quota.name).into()).throttled(Throttled {
         limits: refused.limits.clone(),
-        violated,
+        violated: refused.violated.clone(),
         retry_after: refused.wait,
         scope: "quota",
     })

@@ -12,6 +12,7 @@ use super::model::{Model, Nanos, Now, When, nanos, until};
 use super::rule::{Kind, Quota};
 use super::signal::Signal;
 use crate::class::Class;
+use crate::ratelimit::Allowance;
 
 /// How much later than it said a closed pot reopens, at most: not all who wait come back at once.
 const JITTER_SHARE: u64 = 10;
@@ -98,7 +99,7 @@ impl Pot {
             if used > 0 {
                 let over = used.saturating_sub(self.in_flight);
                 model.take(now, used);
-                model.answered(now, over, over);
+                model.answered(now, now.at, over, over);
                 if quota.kind.is_concurrency() {
                     model.ended(over);
                 }
@@ -158,9 +159,9 @@ impl Pot {
         }
     }
 
-    /// The call never left.
-    pub fn give_back(&mut self, now: Now, cost: u64) {
-        self.model.give_back(now, cost);
+    /// A call that took it at `taken` never left.
+    pub fn give_back(&mut self, now: Now, taken: Nanos, cost: u64) {
+        self.model.give_back(now, taken, cost);
         self.in_flight = self.in_flight.saturating_sub(cost);
         self.held = self.held.saturating_sub(1);
         if let Some(cap) = &mut self.cap {
@@ -168,9 +169,9 @@ impl Pot {
         }
     }
 
-    /// The provider has answered, or will not any more.
-    pub fn answered(&mut self, now: Now, estimated: u64, actual: u64) {
-        self.model.answered(now, estimated, actual);
+    /// The provider has answered a call that took it at `taken`, or will not any more.
+    pub fn answered(&mut self, now: Now, taken: Nanos, estimated: u64, actual: u64) {
+        self.model.answered(now, taken, estimated, actual);
         self.in_flight = self.in_flight.saturating_sub(estimated);
     }
 
@@ -195,13 +196,15 @@ impl Pot {
     /// Take the provider's word on a call that was sent at `sent`, and is answered; `chance` is any number.
     pub fn observe(&mut self, now: Now, sent: Nanos, signal: &Signal, chance: u64) {
         // An account's plan may allow more than is declared; it must be said of this very quota.
-        if let Some(limit) = signal.limit.filter(|limit| *limit > 0 && signal.scope.is_some()) {
+        let limit = signal.limit.filter(|limit| *limit > 0 && signal.scope.is_some() && !signal.percent);
+        if let Some(limit) = limit {
             self.model.becomes(self.quota.within(limit));
         }
         if let Some(reset) = signal.reset {
-            self.model.resets(now, reset);
+            self.model.resets(now, sent, reset);
         }
         if let Some(remaining) = signal.remaining {
+            let remaining = if signal.percent { self.percent(remaining) } else { remaining };
             self.lower(now, remaining.saturating_sub(self.in_flight), signal.reset);
         }
         if signal.throttled || signal.retry_after.is_some() {
@@ -209,6 +212,12 @@ impl Pot {
         } else if self.closed.as_ref().is_some_and(|closed| sent >= closed.until) {
             self.closed = None;
         }
+    }
+
+    /// So many percent of all there is, rounded down.
+    fn percent(&self, percent: u64) -> u64 {
+        let part = u128::from(self.quota.kind.amount()) * u128::from(percent) / 100;
+        u64::try_from(part).unwrap_or(u64::MAX)
     }
 
     fn lower(&mut self, now: Now, left: u64, reset: Option<Duration>) {
@@ -295,6 +304,17 @@ impl Pot {
         [model, cap, self.closed_for(now)].into_iter().flatten().max()
     }
 
+    /// Where it stands, for those who draw on it; None where its numbers are not theirs to know.
+    pub fn allowance(&mut self, now: Now) -> Option<Allowance> {
+        self.quota.is_told().then(|| Allowance {
+            name: Arc::clone(&self.quota.name),
+            quota: self.limit(),
+            unit: self.quota.kind.unit(),
+            remaining: self.left(now),
+            reset: self.reset(now),
+        })
+    }
+
     /// For how long the provider wants no calls, where it said so.
     pub fn closed_for(&self, now: Now) -> Option<Duration> {
         let closed = self.closed.as_ref().filter(|closed| closed.until > now.at)?;
@@ -312,6 +332,15 @@ impl Pot {
             let begun = calendar.count(now).begun;
             calendar.used_before(debited.before(begun));
         }
+    }
+
+    /// Whether so much more is used on disk already, where it is to be.
+    pub fn is_debited(&mut self, now: Now, cost: u64) -> bool {
+        let (Some(debited), Model::Calendar(calendar)) = (&self.debited, &mut self.model) else {
+            return true;
+        };
+        let count = calendar.count(now);
+        debited.covers(Count { used: count.used + cost, ..count })
     }
 
     /// What is used, where that is kept on disk.

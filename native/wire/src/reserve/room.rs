@@ -4,6 +4,7 @@
 //! as much as the dearest call costs, so that one with many calls, or with dear ones, gets no more than the
 //! others. A more urgent class goes first, but a twentieth of what goes is for each of those below it. Whoever
 //! stands before the others and needs what is exhausted keeps it for himself: nobody overtakes him to it.
+//! Where there is no more room, whoever has the most waiting makes some for those who have less.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -125,6 +126,22 @@ impl Room {
         Some(found)
     }
 
+    /// Make room for a client's call: the newest of whoever has more waiting than this client would have goes,
+    /// of those who are no more urgent.
+    pub fn make_room(&mut self, class: Class, client: &str) -> Option<(Class, Waiter)> {
+        let own = self.lines[class as usize].turns.iter().find(|turn| *turn.client == *client);
+        let own = own.map_or(0, Turn::len);
+        let turns = Class::ALL
+            .into_iter()
+            .filter(|other| *other >= class)
+            .flat_map(|class| self.lines[class as usize].turns.iter().map(move |turn| (class, turn)));
+        let most = turns.filter(|(_, turn)| turn.len() > own + 1);
+        let (class, turn) = most.max_by_key(|(class, turn)| (*class, turn.len()))?;
+        let newest = turn.lanes.iter().filter_map(|lane| lane.waiters.back()).map(|last| last.id).max()?;
+        let client = Arc::clone(&turn.client);
+        Some((class, self.leave(class, &client, newest)?))
+    }
+
     /// Let the next call in, if any can go. `take` tells when a call could go, and takes its share if that is now.
     pub fn admit(&mut self, turn: u64, mut take: impl FnMut(&[Share]) -> When) -> Option<(Class, Waiter)> {
         for (class, due) in self.order() {
@@ -136,7 +153,11 @@ impl Room {
             }
             for below in Class::ALL.into_iter().filter(|below| *below > class) {
                 if !self.lines[below as usize].turns.is_empty() {
-                    self.owed[below as usize] += cost * FLOOR;
+                    // Who waits for something else saves up one turn at most.
+                    #[expect(clippy::cast_precision_loss, reason = "costs are small beside 2^52")]
+                    let most = turn.max(1) as f64;
+                    let owed = &mut self.owed[below as usize];
+                    *owed = (*owed + cost * FLOOR).min(most);
                 }
             }
             self.forget(class);
@@ -198,7 +219,12 @@ impl Line {
                 turn.begun = true;
                 turn.deficit += quantum;
             }
-            let waiter = turn.next(take);
+            let mut waiter = turn.next(take);
+            // What it cannot afford does not wait behind what it can, and for which there is no quota.
+            if waiter.is_none() && turn.is_held_back(quantum) {
+                turn.deficit = quantum;
+                waiter = turn.next(take);
+            }
             if let Some(waiter) = &waiter {
                 turn.deficit = turn.deficit.saturating_sub(waiter.cost());
             }
@@ -224,6 +250,17 @@ impl Line {
 }
 
 impl Turn {
+    fn len(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.waiters.len()).sum()
+    }
+
+    fn is_held_back(&self, quantum: u64) -> bool {
+        let mut first = self.lanes.iter().filter_map(|lane| lane.waiters.front()).map(Waiter::cost);
+        self.deficit < quantum
+            && first.clone().any(|cost| cost <= self.deficit)
+            && first.any(|cost| cost > self.deficit)
+    }
+
     /// The oldest that it can afford and that can go.
     fn next(&mut self, take: &mut impl FnMut(&[Share]) -> When) -> Option<Waiter> {
         // Few lanes, and nearly always one.
@@ -378,6 +415,43 @@ mod tests {
             .admit(1, |shares| if shares[0].0 == 0 { When::Released } else { When::Now })
             .expect("the other one goes");
         assert_eq!(*waiter.shares, [(1, 1)]);
+    }
+
+    #[test]
+    fn a_dear_call_does_not_wait_behind_a_cheap_one_that_needs_what_is_exhausted() {
+        let mut room = Room::default();
+        let client: Arc<str> = "acme".into();
+        let enter = |room: &mut Room, share: Share| {
+            let (door, opened) = oneshot::channel();
+            room.enter(Class::Normal, &client, Box::new([share]), door);
+            opened
+        };
+        let flows = |shares: &[Share]| if shares[0].0 == 1 { When::Now } else { When::Released };
+        // A first one has spent most of the turn.
+        let _spent = enter(&mut room, (1, 9));
+        let _dry = enter(&mut room, (0, 1));
+        assert!(room.admit(10, flows).is_some());
+        let _dear = enter(&mut room, (1, 10));
+        let (_, waiter) = room.admit(10, flows).expect("its quota is there");
+        assert_eq!(*waiter.shares, [(1, 10)]);
+    }
+
+    #[test]
+    fn whoever_has_the_most_waiting_makes_room_and_nobody_is_pushed_out_by_who_has_as_many() {
+        let mut play = Play::new(3);
+        let batch: Vec<u64> = (0..4).map(|_| play.enter(0, Class::Batch, 1)).collect();
+        let normal: Vec<u64> = (0..3).map(|_| play.enter(1, Class::Normal, 1)).collect();
+        let pushed_out = |play: &mut Play, class, client| {
+            play.room.make_room(class, client).map(|(class, waiter)| (class, waiter.id))
+        };
+        assert_eq!(pushed_out(&mut play, Class::Normal, "2"), Some((Class::Batch, batch[3])));
+        assert_eq!(pushed_out(&mut play, Class::Batch, "2"), Some((Class::Batch, batch[2])));
+        // Two of each are left of the least urgent: they stay before whoever has two already.
+        play.enter(2, Class::Normal, 1);
+        play.enter(2, Class::Normal, 1);
+        assert_eq!(pushed_out(&mut play, Class::Normal, "2"), None);
+        assert_eq!(pushed_out(&mut play, Class::Normal, "3"), Some((Class::Batch, batch[1])));
+        assert_eq!(pushed_out(&mut play, Class::Normal, "3"), Some((Class::Normal, normal[2])));
     }
 
     #[test]

@@ -217,6 +217,11 @@ impl Quota {
         u64::try_from(kept).unwrap_or(u64::MAX).max(1)
     }
 
+    /// Whether what is left may be told: not of a count in which all clients have a part.
+    pub fn is_told(&self) -> bool {
+        self.whose != Whose::Provider
+    }
+
     pub fn is_settled_by_body(&self) -> bool {
         matches!(self.settle, Some(Settle::Body(_)))
     }

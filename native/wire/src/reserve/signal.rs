@@ -1,6 +1,6 @@
 //! What a provider says of its limits with one answer, whichever dialect it said it in.
 //!
-//! `limits` in a provider's declaration says how it is read; `Reservation::observe` takes it. An answer
+//! `limits` in a provider's declaration says how it is read (`dialect`); `Reservation` takes it. An answer
 //! that speaks of several quotas gives a signal for each.
 
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub struct Signal {
     pub reset: Option<Duration>,
     /// When the next call may come.
     pub retry_after: Option<Duration>,
+    /// Whether `limit` and `remaining` are percent of whatever there is.
+    pub percent: bool,
     /// What this call came to.
     pub cost: Option<u64>,
     /// Whether the call was refused because a limit was reached.

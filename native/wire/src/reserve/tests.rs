@@ -192,7 +192,7 @@ fn a_refusal_by_the_provider_closes_until_it_said_and_reopens_at_half_the_rate()
     let plan = one(r#"{"name": "q", "model": "log", "amount": 600, "window_ms": 60000, "costs": []}"#);
     let mut held = place.take(&plan).expect("room");
     let refused = Signal { retry_after: Some(Duration::from_secs(30)), throttled: true, ..Signal::default() };
-    place.desk.answered(&mut held, &[refused], |_| None);
+    place.desk.answered(&mut held, &[refused], |_| None, |_| false);
     let asked = place.ask(&plan, "acme", Class::Normal, Duration::from_secs(60));
     let Asked::Refused(refused) = asked else { panic!("{asked:?}") };
     assert!(refused.closed);
@@ -213,10 +213,127 @@ fn a_late_answer_never_raises_what_is_left() {
         ..Signal::default()
     };
     // Others use the same account: nothing is left when these two are answered.
-    place.desk.answered(&mut held[1], &[left(1)], |_| None);
-    place.desk.answered(&mut held[0], &[left(4)], |_| None);
+    place.desk.answered(&mut held[1], &[left(1)], |_| None, |_| false);
+    place.desk.answered(&mut held[0], &[left(4)], |_| None, |_| false);
     // One unit was still in flight when the provider said that one was left.
     assert!(place.take(&plan).is_none());
+}
+
+#[test]
+fn percent_are_of_what_is_declared_and_change_nothing_of_it() {
+    let place = Place::new();
+    let plan = one(r#"{"name": "app", "model": "log", "amount": 200, "window_ms": 3600000, "costs": []}"#);
+    let mut held = place.take(&plan).expect("room");
+    let said = Signal {
+        scope: Some("app".into()),
+        limit: Some(100),
+        remaining: Some(72),
+        percent: true,
+        ..Signal::default()
+    };
+    place.desk.answered(&mut held, &[said], |_| None, |_| false);
+    let live = serde_json::to_value(place.desk.live()).expect("JSON");
+    assert_eq!((&live[0]["limit"], &live[0]["left"]), (&200.into(), &144.into()));
+}
+
+#[test]
+fn a_refusal_closes_the_quota_that_it_names_and_no_other() {
+    let place = Place::new();
+    let plan = plan(
+        r#"[{"name": "day", "model": "log", "amount": 100, "window_ms": 86400000, "costs": []},
+            {"name": "burst", "model": "log", "amount": 10, "window_ms": 1000, "costs": []}]"#,
+        &[1, 1],
+    );
+    let closed = || {
+        let live = serde_json::to_value(place.desk.live()).expect("JSON");
+        [0, 1].map(|number| live[number]["closed_ms"].as_u64())
+    };
+    let refused = |scope: Option<&str>| Signal {
+        scope: scope.map(Into::into),
+        retry_after: Some(Duration::from_secs(5)),
+        throttled: true,
+        ..Signal::default()
+    };
+    let mut held = place.take(&plan).expect("room");
+    place.desk.answered(&mut held, &[refused(Some("burst"))], |_| None, |_| false);
+    assert!(matches!(closed(), [None, Some(1..)]), "{:?}", closed());
+    // One that names none, or one that is not declared, may mean either.
+    place.desk.answered(&mut held, &[refused(Some("minute"))], |_| None, |_| false);
+    assert!(matches!(closed(), [Some(1..), Some(1..)]), "{:?}", closed());
+}
+
+#[test]
+fn what_the_body_says_of_the_cost_settles_what_was_held_for_it() {
+    let place = Place::new();
+    let plan = plan(
+        r#"[{"name": "points", "model": "log", "amount": 100, "window_ms": 3600000, "costs": []}]"#,
+        &[40],
+    );
+    let used = || serde_json::to_value(place.desk.live()).expect("JSON")[0]["used"].clone();
+    let mut held = place.take(&plan).expect("room");
+    place.desk.answered(&mut held, &[], |_| None, |_| true);
+    assert_eq!(used(), 40);
+    let said = Signal { scope: Some("points".into()), cost: Some(3), ..Signal::default() };
+    place.desk.answered(&mut held, &[said], |_| None, |_| true);
+    place.desk.ended(&held, None, Ending::Answered);
+    assert_eq!(used(), 3);
+}
+
+#[test]
+fn an_adaptive_limit_does_not_grow_by_a_call_that_the_provider_refused() {
+    let place = Place::new();
+    let plan = one(r#"{"name": "q", "model": "concurrency", "amount": 10, "adaptive": true, "costs": []}"#);
+    let held = place.take(&plan).expect("room");
+    place.desk.dropped(&held);
+    place.desk.ended(&held, None, Ending::Dropped);
+    assert_eq!(serde_json::to_value(place.desk.live()).expect("JSON")[0]["limit"], 9);
+}
+
+#[test]
+fn one_client_alone_does_not_fill_the_room() {
+    let place = Place::new();
+    let plan = one(r#"{"name": "q", "model": "concurrency", "amount": 1, "whose": "provider", "costs": [],
+            "queue": {"wait_ms": 60000, "length": 4}}"#);
+    let _held = place.take(&plan).expect("room");
+    let waiting = |client: &str| match place.ask(&plan, client, Class::Normal, Duration::from_secs(60)) {
+        Asked::Waits(place) => Some(place),
+        _ => None,
+    };
+    let mut first: Vec<_> = (0..4).map(|_| waiting("busy").expect("room")).collect();
+    assert!(waiting("busy").is_none());
+    let _other = waiting("modest").expect("the busy one makes room");
+    let closed = |place: &mut super::desk::Place| {
+        matches!(place.door.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Closed))
+    };
+    let gone: Vec<bool> = first.iter_mut().map(closed).collect();
+    assert_eq!(gone, [false, false, false, true]);
+    let _second = waiting("modest").expect("it has fewer still");
+    assert!(waiting("modest").is_none(), "each has two");
+}
+
+#[test]
+fn a_count_that_clients_share_is_not_told() {
+    let place = Place::new();
+    let shared = one(r#"{"name": "q", "model": "log", "amount": 1, "window_ms": 3600000,
+            "whose": "provider", "costs": []}"#);
+    let held = place.take(&shared).expect("room");
+    assert!(place.desk.allowances(&held).is_empty());
+    let asked = place.ask(&shared, "globex", Class::Normal, Duration::from_secs(60));
+    let Asked::Refused(refused) = asked else { panic!("{asked:?}") };
+    assert!(refused.limits.is_empty());
+    assert_eq!(refused.violated, ["q".into()]);
+}
+
+#[test]
+fn counts_of_a_provider_that_is_not_declared_any_more_are_forgotten() {
+    let place = Place::new();
+    let hourly = one(FIVE_AN_HOUR);
+    let held = place.take(&hourly).expect("room");
+    place.desk.forget();
+    assert_eq!(place.desk.live().len(), 1, "a call is still under way");
+    place.desk.ended(&held, None, Ending::Answered);
+    place.desk.forget();
+    assert!(place.desk.live().is_empty());
 }
 
 #[test]

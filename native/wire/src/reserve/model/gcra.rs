@@ -41,15 +41,17 @@ impl Gcra {
         self.tat = self.tat.max(now.at).saturating_add(self.span(cost));
     }
 
-    pub fn give_back(&mut self, _now: Now, cost: u64) {
-        self.tat = self.tat.saturating_sub(self.span(cost));
+    /// What has come back of it since it was taken is not given back a second time.
+    pub fn give_back(&mut self, now: Now, taken: Nanos, cost: u64) {
+        let restored = now.at.saturating_sub(taken) / self.interval;
+        self.tat = self.tat.saturating_sub(self.span(cost.saturating_sub(restored)));
     }
 
-    pub fn answered(&mut self, now: Now, estimated: u64, actual: u64) {
+    pub fn answered(&mut self, now: Now, taken: Nanos, estimated: u64, actual: u64) {
         if actual > estimated {
             self.take(now, actual - estimated);
         } else {
-            self.give_back(now, estimated - actual);
+            self.give_back(now, taken, estimated - actual);
         }
     }
 

@@ -103,14 +103,26 @@ impl Model {
         each!(self, model => model.take(now, cost));
     }
 
-    /// A call that took it never left.
-    pub fn give_back(&mut self, now: Now, cost: u64) {
-        each!(self, model => model.give_back(now, cost));
+    /// A call that took it at `taken` never left.
+    pub fn give_back(&mut self, now: Now, taken: Nanos, cost: u64) {
+        match self {
+            Self::Gcra(model) => model.give_back(now, taken, cost),
+            Self::Log(model) => model.give_back(now, cost),
+            Self::Window(model) => model.give_back(now, cost),
+            Self::Concurrency(model) => model.give_back(now, cost),
+            Self::Calendar(model) => model.give_back(now, cost),
+        }
     }
 
-    /// The provider has answered a call: it took `estimated`, and came to `actual`.
-    pub fn answered(&mut self, now: Now, estimated: u64, actual: u64) {
-        each!(self, model => model.answered(now, estimated, actual));
+    /// The provider has answered a call: it took `estimated` at `taken`, and came to `actual`.
+    pub fn answered(&mut self, now: Now, taken: Nanos, estimated: u64, actual: u64) {
+        match self {
+            Self::Gcra(model) => model.answered(now, taken, estimated, actual),
+            Self::Log(model) => model.answered(now, estimated, actual),
+            Self::Window(model) => model.answered(now, estimated, actual),
+            Self::Concurrency(model) => model.answered(now, estimated, actual),
+            Self::Calendar(model) => model.answered(now, estimated, actual),
+        }
     }
 
     /// A call is over, its answer's last byte with it.
@@ -129,10 +141,10 @@ impl Model {
         }
     }
 
-    /// The provider says when its window ends.
-    pub fn resets(&mut self, now: Now, reset: Duration) {
+    /// The provider says with the answer to a call that left at `sent` when its window ends.
+    pub fn resets(&mut self, now: Now, sent: Nanos, reset: Duration) {
         if let Self::Window(model) = self {
-            model.ends(now, reset);
+            model.ends(now, sent, reset);
         }
     }
 

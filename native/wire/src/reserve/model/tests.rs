@@ -49,7 +49,7 @@ fn play(
         }
         if answer.is_some_and(|answer| answer <= now) {
             answering.pop();
-            model.answered(at(now), 1, 1);
+            model.answered(at(now), now, 1, 1);
             model.ended(1);
             continue;
         }
@@ -147,7 +147,7 @@ proptest! {
         let window = window_s * SECOND;
         let mut model = Model::Window(Window::new(quota, Duration::from_nanos(window), Anchor::Reset));
         let phase = phase_ms * MS;
-        model.resets(at(0), Duration::from_nanos(window - phase % window));
+        model.resets(at(0), 0, Duration::from_nanos(window - phase % window));
         let (mut which, mut counted) = (u64::MAX, 0);
         let (sent, refused) = play(&mut model, 10 * window, 100 * MS, seed, |at| {
             let now = (at + phase) / window;
@@ -170,7 +170,7 @@ proptest! {
                 model.take(now, 1);
                 open += 1;
             } else if open > 0 {
-                model.answered(now, 1, 1);
+                model.answered(now, now.at, 1, 1);
                 model.ended(1);
                 open -= 1;
             }
@@ -194,7 +194,7 @@ proptest! {
         }
         prop_assert_eq!(model.left(now), 100 - costs.iter().sum::<u64>());
         for cost in &costs {
-            model.give_back(now, *cost);
+            model.give_back(now, now.at, *cost);
         }
         prop_assert_eq!(model.left(now), 100);
     }
@@ -205,7 +205,7 @@ fn what_costs_less_than_was_thought_leaves_the_rest() {
     let mut bucket = Model::Gcra(Gcra::bucket(1_000, 50, Duration::from_secs(1)));
     bucket.take(at(0), 600);
     assert_eq!(bucket.when(at(0), 600), When::At(4 * SECOND));
-    bucket.answered(at(0), 600, 12);
+    bucket.answered(at(0), 0, 600, 12);
     assert_eq!(bucket.left(at(0)), 988);
     assert_eq!(bucket.when(at(0), 2_000), When::Never);
 }
@@ -215,12 +215,38 @@ fn the_end_of_a_window_that_is_named_only_moves_away() {
     let mut window = Window::new(2, Duration::from_secs(60), Anchor::Reset);
     window.take(at(0), 2);
     window.answered(at(SECOND), 2, 2);
-    window.ends(at(SECOND), Duration::from_secs(20));
+    window.ends(at(SECOND), 0, Duration::from_secs(20));
     assert_eq!(window.when(at(SECOND), 1), When::At(22 * SECOND));
-    window.ends(at(2 * SECOND), Duration::from_secs(5));
-    window.ends(at(2 * SECOND), Duration::ZERO);
+    window.ends(at(2 * SECOND), SECOND, Duration::from_secs(5));
+    window.ends(at(2 * SECOND), SECOND, Duration::ZERO);
     assert_eq!(window.when(at(2 * SECOND), 1), When::At(22 * SECOND));
     assert_eq!(window.when(at(22 * SECOND), 1), When::Now);
+}
+
+#[test]
+fn a_late_answer_does_not_end_a_window_that_began_after_its_call_left() {
+    let mut window = Window::new(2, Duration::from_secs(60), Anchor::Reset);
+    window.take(at(0), 1);
+    window.ends(at(SECOND), 0, Duration::from_secs(9));
+    // Named to end at 11 s; at 12 s a new one begins, and the first call's answer speaks of the old one's end.
+    window.take(at(12 * SECOND), 2);
+    window.answered(at(13 * SECOND), 2, 2);
+    window.ends(at(14 * SECOND), 0, Duration::from_secs(1));
+    assert_eq!(window.left(at(17 * SECOND)), 0);
+    window.ends(at(17 * SECOND), 12 * SECOND, Duration::from_secs(50));
+    assert_eq!(window.when(at(17 * SECOND), 1), When::At(68 * SECOND));
+}
+
+#[test]
+fn what_a_bucket_has_restored_is_not_given_back_a_second_time() {
+    let mut bucket = Model::Gcra(Gcra::bucket(40, 2, Duration::from_secs(1)));
+    bucket.take(at(0), 40);
+    let later = at(5 * SECOND);
+    assert_eq!(bucket.left(later), 10);
+    bucket.take(later, 10);
+    // The forty never left. Ten of them have come back already.
+    bucket.give_back(later, 0, 40);
+    assert_eq!(bucket.left(later), 30);
 }
 
 #[test]

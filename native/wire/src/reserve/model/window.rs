@@ -23,6 +23,7 @@ pub struct Window {
     anchor: Anchor,
     used: u64,
     in_flight: u64,
+    begun: Nanos,
     end: Option<Nanos>,
     /// What of `used` was answered when the provider may have begun the next window already.
     late: u64,
@@ -32,7 +33,7 @@ pub struct Window {
 
 impl Window {
     pub fn new(quota: u64, length: Duration, anchor: Anchor) -> Self {
-        Self { quota, length, anchor, used: 0, in_flight: 0, end: None, late: 0, named: false }
+        Self { quota, length, anchor, used: 0, in_flight: 0, begun: 0, end: None, late: 0, named: false }
     }
 
     pub fn when(&mut self, now: Now, cost: u64) -> When {
@@ -52,8 +53,7 @@ impl Window {
         self.roll(now);
         self.in_flight += cost;
         if self.end.is_none() {
-            self.end = Some(now.at.saturating_add(nanos(self.rest(now) + GRAIN)));
-            self.named = false;
+            self.begin(now);
         }
     }
 
@@ -70,14 +70,14 @@ impl Window {
             self.late += actual;
         }
         if self.end.is_none() && actual > 0 {
-            self.end = Some(now.at.saturating_add(nanos(self.rest(now) + GRAIN)));
-            self.named = false;
+            self.begin(now);
         }
     }
 
-    /// The provider's window ends in so long. An end that it has named already only moves away.
-    pub fn ends(&mut self, now: Now, reset: Duration) {
-        if self.anchor == Anchor::Clock || reset.is_zero() {
+    /// The provider's window ends in so long. An end that it has named already only moves away, and an answer
+    /// to a call that left before this window began may speak of the one before.
+    pub fn ends(&mut self, now: Now, sent: Nanos, reset: Duration) {
+        if self.anchor == Anchor::Clock || reset.is_zero() || sent < self.begun {
             return;
         }
         let end = now.at.saturating_add(nanos(reset + GRAIN));
@@ -119,7 +119,12 @@ impl Window {
         let next = end.saturating_add(nanos(self.length));
         let goes_on = self.late > 0 && next > now.at;
         (self.used, self.end) = if goes_on { (self.late, Some(next)) } else { (0, None) };
-        (self.late, self.named) = (0, false);
+        (self.late, self.named, self.begun) = (0, false, end);
+    }
+
+    fn begin(&mut self, now: Now) {
+        (self.begun, self.named) = (now.at, false);
+        self.end = Some(now.at.saturating_add(nanos(self.rest(now) + GRAIN)));
     }
 
     /// How long the window goes on that would begin now.
