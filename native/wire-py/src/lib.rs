@@ -188,6 +188,11 @@ fn explain(python: Python<'_>, snapshot: &[u8], question: &str) -> PyResult<Stri
 }
 
 #[pyfunction]
+fn simulate(python: Python<'_>, snapshot: &[u8], play: &str) -> PyResult<String> {
+    python.detach(|| tidegate_wire::simulate::simulate(snapshot, play)).map_err(refused)
+}
+
+#[pyfunction]
 #[allow(clippy::needless_pass_by_value)] // the shape that Python's arguments come in
 fn read_signals(
     dialect: &str,
@@ -209,6 +214,6 @@ fn classify_address(text: &str) -> Option<String> {
 mod _wire {
     #[pymodule_export]
     use super::{
-        Engine, EngineError, FetchError, classify_address, explain, problems, read_signals, version,
+        Engine, EngineError, FetchError, classify_address, explain, problems, read_signals, simulate, version,
     };
 }

@@ -185,8 +185,6 @@ async fn call(
     let caller = authenticate(&snapshot, &shared.token_key, &shared.issuer_keys, &shown, provider, now)?;
     trace.event.consumer = Some(Arc::clone(&caller.consumer.name));
     trace.event.token = Some(Arc::clone(&caller.token.id));
-    worker.shed.enter(caller.token.consumer, at)?;
-    trace.under_way = Some(caller.token.consumer);
     let at = trace.step(Step::Authenticate, at);
 
     // 2. route: which operation?
@@ -208,16 +206,16 @@ async fn call(
     trace.decided(&allowed);
     let mut at = trace.step(Step::Decide, at);
 
-    // 4. admit: is it within the limits of who calls?
+    // 4. admit: is there time for it, and is it within the limits of who calls?
+    let (consumer_index, class) =
+        (allowed.routed.caller.token.consumer, Class::of(&parts.headers, allowed.grant.class)?);
+    worker.shed.enter(consumer_index, class, at)?;
+    trace.under_way = Some(consumer_index);
     trace.admission = admit(&shared.buckets, &snapshot, &allowed, at)?;
     if trace.admission.is_some() {
         at = trace.step(Step::Admit, at);
     }
     let limits = Limits::new(trace.started, allowed.deadlines(), BODY_IDLE, deadline::asked(&parts.headers)?);
-    let class = match &allowed.routed.provider.quotas {
-        Some(_) => Class::of(&parts.headers, allowed.grant.class)?,
-        None => allowed.grant.class,
-    };
     let gateway = (!host.is_empty()).then(|| format!("{}://{host}", consumer.scheme));
     let mut going = Going {
         worker,

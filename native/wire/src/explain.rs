@@ -141,8 +141,8 @@ fn walk(
         };
         told.pass("cache", None, asked.explained());
     }
-    if let Some(drawn) = drawn(provider, routed_number) {
-        told.pass("reserve", None, drawn);
+    for (quota, drawn) in drawn(provider, routed_number) {
+        told.pass("reserve", Some(quota), drawn);
     }
     told.pass(
         "dial",
@@ -162,19 +162,19 @@ fn walk(
     Ok(())
 }
 
-/// Which quotas a call would draw on, and how much; None where it would draw on none.
-fn drawn(provider: &Provider, operation: u32) -> Option<String> {
-    let plan = provider.quotas.as_ref()?;
-    let each = plan.draws(operation).iter().map(|draw| {
-        let quota = &plan.quotas[draw.quota];
-        let waits = match quota.queue {
-            Some(queue) => format!(", waits up to {} ms", queue.wait_ms),
-            None => String::new(),
-        };
-        format!("{} of quota `{}` ({}{waits})", draw.cost, quota.name, quota.describe())
+/// Which quotas a call would draw on, and how much.
+fn drawn(provider: &Provider, operation: u32) -> impl Iterator<Item = (&str, String)> {
+    let draws = provider.quotas.iter().flat_map(move |plan| {
+        plan.draws(operation).iter().map(|draw| (draw.cost, &*plan.quotas[draw.quota]))
     });
-    let each: Vec<_> = each.collect();
-    (!each.is_empty()).then(|| each.join(", "))
+    draws.map(|(cost, quota)| {
+        let waits = match quota.queue {
+            Some(queue) => format!("waits up to {} ms", queue.wait_ms),
+            None => "does not wait".into(),
+        };
+        let (describe, model) = (quota.describe(), quota.kind.name());
+        (&*quota.name, format!("costs {cost} of quota `{}`: {describe}, by `{model}`; {waits}", quota.name))
+    })
 }
 
 impl Explanation {

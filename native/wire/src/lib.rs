@@ -37,5 +37,6 @@ pub mod identity;
 pub mod lease;
 pub mod origin;
 pub mod ratelimit;
+pub mod simulate;
 pub mod snapshot;
 pub mod worker;

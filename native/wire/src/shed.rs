@@ -4,12 +4,14 @@
 //! `TARGET`, and has done so for a while (the rule of `CoDel`, RFC 8289 §4: a queue that stands is of no
 //! use). Then a growing share of the calls is refused at once, which costs little; a consumer with few
 //! calls under way is refused none of them, so that whoever sends ten times as much as the others pays
-//! for it. The number of calls under way is bounded besides.
+//! for it. Batch is refused before normal, and normal before interactive, all but a twentieth while more
+//! urgent calls come: none starves, as where calls wait for quotas. The number of calls under way is bounded besides.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::class::Class;
 use crate::error::{Code, Refusal};
 use crate::snapshot::ConsumerIndex;
 use crate::worker::Worker;
@@ -23,6 +25,10 @@ const FRESH: Duration = Duration::from_millis(100);
 /// What one look adds to the share that is refused, or takes from it, in thousandths.
 const STEP: u32 = 40;
 const ALL: u32 = 1_000;
+/// What is carried of a class at least while more urgent calls come, in thousandths.
+const FLOOR: u32 = 50;
+/// How many calls tell which classes come: then the older ones count half.
+const LATELY: u32 = 512;
 
 /// One worker's view of itself.
 #[derive(Debug, Default)]
@@ -32,8 +38,10 @@ pub struct Shed {
     behind_since: Cell<Option<Instant>>,
     /// Of a thousand calls, how many are refused.
     refused: Cell<u32>,
-    /// What the share has come to since a call was refused last.
-    due: Cell<u32>,
+    /// What the share of each class has come to since one of its calls was refused last.
+    due: Cell<[u32; Class::ALL.len()]>,
+    /// How many calls of each class came lately.
+    came: Cell<[u32; Class::ALL.len()]>,
     under_way: RefCell<UnderWay>,
 }
 
@@ -60,14 +68,15 @@ pub fn look(worker: &Rc<Worker>, now: Instant) {
 
 impl Shed {
     /// Let a consumer's call go on, or refuse it. One that goes on is given back by `leave`.
-    pub fn enter(&self, consumer: ConsumerIndex, now: Instant) -> Result<(), Refusal> {
+    pub fn enter(&self, consumer: ConsumerIndex, class: Class, now: Instant) -> Result<(), Refusal> {
+        self.count(class);
         let place = consumer as usize;
         let mut under_way = self.under_way.borrow_mut();
         if under_way.by_consumer.len() <= place {
             under_way.by_consumer.resize(place + 1, 0);
         }
         let own = under_way.by_consumer[place];
-        if self.is_behind(now) && !under_way.is_modest(own) && self.is_its_turn() {
+        if self.is_behind(now) && self.pays(class, || under_way.is_modest(own)) {
             let detail =
                 "Tidegate is behind with its calls, so this one was refused at once: try again shortly.";
             return Err(Refusal::new(Code::Overloaded, detail).by("gateway.load".into()));
@@ -114,11 +123,46 @@ impl Shed {
         self.refused.get() > 0 && self.is_fresh(now)
     }
 
-    /// Spread the refusals evenly among the calls.
-    fn is_its_turn(&self) -> bool {
-        let due = self.due.get() + self.refused.get();
-        self.due.set(due % ALL);
-        due >= ALL
+    /// Whether a call is refused. Who has few under way pays only where more urgent calls take all the time.
+    fn pays(&self, class: Class, is_modest: impl FnOnce() -> bool) -> bool {
+        let (share, outranked) = self.share(class);
+        (share == ALL - FLOOR && outranked || !is_modest()) && self.is_its_turn(class, share)
+    }
+
+    /// How many of a thousand calls of a class are refused, so that it comes to `refused` of all calls and the
+    /// least urgent pay first; and whether more urgent ones come.
+    fn share(&self, class: Class) -> (u32, bool) {
+        let came = self.came.get();
+        let mut rest = self.refused.get() * came.iter().sum::<u32>();
+        for other in Class::ALL.into_iter().rev() {
+            let of_it = came[other as usize];
+            let outranked = came[..other as usize].iter().any(|urgent| *urgent > 0);
+            let most = if outranked { ALL - FLOOR } else { ALL };
+            let share = (rest / of_it.max(1)).min(most);
+            if other == class {
+                return (share, outranked);
+            }
+            rest = rest.saturating_sub(share * of_it);
+        }
+        (0, false)
+    }
+
+    fn count(&self, class: Class) {
+        let mut came = self.came.get();
+        came[class as usize] += 1;
+        if came.iter().sum::<u32>() >= LATELY {
+            came = came.map(|calls| calls / 2);
+        }
+        self.came.set(came);
+    }
+
+    /// Spread the refusals evenly among the calls of a class.
+    fn is_its_turn(&self, class: Class, share: u32) -> bool {
+        let mut due = self.due.get();
+        let own = due[class as usize] + share;
+        due[class as usize] = own % ALL;
+        self.due.set(due);
+        own >= ALL
     }
 }
 
@@ -150,7 +194,7 @@ mod tests {
         for round in 0..100 {
             let now = start + round * 50 * MS;
             shed.waited(15 * MS, now);
-            assert!(shed.enter(0, now).is_ok());
+            assert!(shed.enter(0, Class::Normal, now).is_ok());
             shed.waited(MS, now + MS);
         }
     }
@@ -158,34 +202,61 @@ mod tests {
     #[test]
     fn a_queue_that_stands_is_cut_and_what_is_in_time_again_is_carried() {
         let (shed, now) = behind(Instant::now());
-        let carried = (0..100).filter(|_| shed.enter(0, now).is_ok()).count();
+        let carried = (0..100).filter(|_| shed.enter(0, Class::Normal, now).is_ok()).count();
         assert!(carried <= 1, "{carried}");
         // In time again: within thirty looks all are carried.
         for ms in 0..30 {
             shed.waited(Duration::ZERO, now + ms * MS);
         }
-        assert!((0..100).all(|_| shed.enter(0, now + 30 * MS).is_ok()));
+        assert!((0..100).all(|_| shed.enter(0, Class::Normal, now + 30 * MS).is_ok()));
     }
 
     #[test]
     fn a_worker_that_nobody_called_for_a_while_is_not_behind() {
         let (shed, now) = behind(Instant::now());
-        assert!(shed.enter(0, now + 2 * FRESH).is_ok());
+        assert!(shed.enter(0, Class::Normal, now + 2 * FRESH).is_ok());
+    }
+
+    /// Of 300 calls of each class, how many are refused; `refused` of a thousand are too many.
+    fn refused_of(refused: u32, classes: &[Class]) -> Vec<u32> {
+        let (shed, now) = (Shed::default(), Instant::now());
+        shed.looked_at.set(Some(now));
+        let mut counts = vec![0; classes.len()];
+        for round in 0..600 {
+            for (class, count) in classes.iter().zip(&mut counts) {
+                shed.refused.set(refused);
+                *count += u32::from(shed.enter(0, *class, now).is_err() && round >= 300);
+            }
+        }
+        counts
+    }
+
+    #[test]
+    fn the_least_urgent_pay_first_and_all_but_a_twentieth() {
+        let [interactive, normal, batch] = Class::ALL;
+        let refused = refused_of(300, &[interactive, normal, batch]);
+        assert!(refused[0] == 0 && refused[1] == 0 && (260..=280).contains(&refused[2]), "{refused:?}");
+        let refused = refused_of(600, &[interactive, normal, batch]);
+        assert!(refused[0] == 0 && (245..=265).contains(&refused[1]), "{refused:?}");
+        assert!((280..=290).contains(&refused[2]), "{refused:?}");
+        // Where all are of one class it is as if there were none.
+        assert!((148..=152).contains(&refused_of(500, &[batch])[0]));
+        assert!((148..=152).contains(&refused_of(500, &[normal])[0]));
     }
 
     #[test]
     fn whoever_has_few_calls_under_way_does_not_pay_for_who_has_many() {
         let shed = Shed::default();
         let start = Instant::now();
-        (0..200).for_each(|_| shed.enter(7, start).expect("not behind"));
+        (0..200).for_each(|_| shed.enter(7, Class::Normal, start).expect("not behind"));
         for ms in 0..100 {
             shed.waited(10 * MS, start + ms * MS);
         }
         let now = start + 100 * MS;
-        let refused = (0..20).filter(|_| shed.enter(7, now).is_err()).count();
+        let refused = (0..20).filter(|_| shed.enter(7, Class::Normal, now).is_err()).count();
         assert!(refused >= 19, "{refused}");
         for _ in 0..20 {
-            shed.enter(3, now).expect("modest");
+            shed.enter(3, Class::Normal, now).expect("modest");
         }
         for _ in 0..20 {
             shed.leave(3);

@@ -284,7 +284,8 @@ class Supply:
         known = {one.id: one for one in self._state.store.connections.all()}
         for quota in found.get("quotas", []):
             connection = known.get(quota["connection"])
-            quota["client"] = connection.client if connection else None
+            # Where calls need no connection, the count has the client's name.
+            quota["client"] = connection.client if connection else quota["connection"]
             quota["connection_name"] = connection.name if connection else None
         return found
 

@@ -88,7 +88,9 @@ class _EngineMetrics(Collector):
             yield GaugeMetricFamily(name, what, value=value)
         lost = "Records that could not be kept."
         yield CounterMetricFamily("tidegate_events_lost", lost, value=stats.events_lost)
-        yield from _limits(self._engine.limits()["consumer_side"])
+        found = self._engine.limits()
+        yield from _limits(found["consumer_side"])
+        yield from _quotas(found["quotas"])
         yield from _stored(self._engine.cache_stats().clients)
 
 
@@ -120,6 +122,37 @@ def _stored(shares: Iterable[CacheShare]) -> Iterator[Metric]:
         answers.add_metric([share.client or ""], share.answers)
         held.add_metric([share.client or ""], share.bytes)
     yield from (answers, held)
+
+
+def _quotas(counts: list[dict[str, Any]]) -> Iterator[Metric]:
+    """By provider and quota alone: there may be a count for each of thousands of connections."""
+    labels = ["provider", "quota"]
+    gauges = {
+        name: GaugeMetricFamily(f"tidegate_quota_{name}", what, labels=labels)
+        for name, what in (
+            ("counts", "Counts of a quota: connections, or operations of them, that drew on it."),
+            ("exhausted", "Counts of which nothing is left."),
+            ("closed", "Counts that the provider has closed by a refusal."),
+            ("used_share_max", "The share that is used of the count that is used the most."),
+            ("in_flight", "Calls under way that drew on it."),
+            ("waiting", "Calls that wait for it."),
+        )
+    }
+    by_quota: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for one in counts:
+        by_quota.setdefault((one["provider"], one["quota"]), []).append(one)
+    for name, each in sorted(by_quota.items()):
+        values = {
+            "counts": len(each),
+            "exhausted": sum(one["left"] == 0 for one in each),
+            "closed": sum(one["closed_ms"] is not None for one in each),
+            "used_share_max": max(one["used"] / max(one["limit"], 1) for one in each),
+            "in_flight": sum(one["in_flight"] for one in each),
+            "waiting": sum(one["waiting"] for one in each),
+        }
+        for gauge, value in values.items():
+            gauges[gauge].add_metric(name, value)
+    yield from gauges.values()
 
 
 class _Server(uvicorn.Server):

@@ -7,7 +7,7 @@ nothing without the key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -70,7 +70,7 @@ def check_form(source: Source, *, is_first: bool) -> Checked:
         entries = File.model_validate(content)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        errors += [_worded(source, one) for one in details]
+        errors += [worded(source, one) for one in details]
         entries, numbers = _sound(content, details)
     kept = {section: tuple(each) for section, each in numbers.items()}
     return Checked(entries, names, kept, tuple(errors))
@@ -135,18 +135,25 @@ def _without_keys(entry: Any, path: Path, wrong: set[Path]) -> Any:
     return {key: value for key, value in entry.items() if (*path, key) not in wrong}
 
 
-def _worded(source: Source, error: ErrorDetails) -> ConfigError:
+def worded(
+    source: Source,
+    error: ErrorDetails,
+    keys_at: Callable[[Path], Iterable[str]] = keys_known_at,
+) -> ConfigError:
+    """Put one of pydantic's errors in words, at its place; `keys_at` are the keys that may stand at one."""
     path: Path = error["loc"]
     if path[-1:] == ("[key]",):
         path = path[:-1]
         at_key = True
     else:
         at_key = error["type"] in {"extra_forbidden", "missing"}
-    message, hint = _words(error, path)
+    message, hint = _words(error, path, keys_at)
     return source.error(path, message, hint, key=at_key)
 
 
-def _words(error: ErrorDetails, path: Path) -> tuple[str, str]:
+def _words(
+    error: ErrorDetails, path: Path, keys_at: Callable[[Path], Iterable[str]]
+) -> tuple[str, str]:
     kind_of_error, value = error["type"], error["input"]
     context: Mapping[str, Any] = error.get("ctx") or {}
     name = str(path[-1]) if path else ""
@@ -156,7 +163,7 @@ def _words(error: ErrorDetails, path: Path) -> tuple[str, str]:
     elif kind_of_error in _PLAIN:
         words = _PLAIN[kind_of_error].format(name=name), ""
     elif kind_of_error == "extra_forbidden":
-        known = keys_known_at(path[:-1])
+        known = keys_at(path[:-1])
         words = f"there is no key {shown(name)} here", did_you_mean(name, known)
     elif kind_of_error == "literal_error":
         words = _not_one_of(value, str(context.get("expected")))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tidegate.catalog.crowded_quotas import crowded_quotas, impatient_queues
 from tidegate.catalog.limits import idle_limits
 from tidegate.domain.declaration import Declaration, Grant, Provider
 from tidegate.domain.sign import Digest, HookSigner
@@ -30,6 +31,8 @@ def weaknesses(declaration: Declaration) -> list[Weakness]:
             Weakness(where, f"never bites: `{other}` holds for the same calls and bites before")
             for where, other in idle_limits(declaration)
         ),
+        *(Weakness(where, what) for where, what in crowded_quotas(declaration)),
+        *(Weakness(where, what) for where, what in impatient_queues(declaration)),
     ]
 
 

@@ -43,6 +43,7 @@ _COMMANDS = (
     (_OPERATE, "up", "running:up", "Run the gateway, and follow the declaration as it changes."),
     (_OPERATE, "status", "status:status", "Ask the running gateway how it is."),
     (_OPERATE, "limits", "limits:limits", "Show what is left of every limit."),
+    (_DECLARE, "simulate", "simulating:simulate", "Play loads against limits and quotas."),
     (_OPERATE, "cache", "caching:cache", "Ask what is stored of answers, and take some out."),
     (_OPERATE, "explain", "explaining:explain", "Say what would decide a call, without making it."),
     (_OPERATE, "calls", "records:calls", "Show the calls that were made."),

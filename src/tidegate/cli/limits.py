@@ -81,8 +81,8 @@ def _own_client(bucket: dict[str, Any]) -> str | None:
 
 def _show(found: dict[str, Any]) -> None:
     if found["quotas"]:
-        columns: list[_Cell] = ["provider", "quota", "client", "connection"]
-        numbers = ("limit", "used", "left", "again in", "waiting")
+        columns: list[_Cell] = ["provider", "quota", "allows", "client", "connection"]
+        numbers = ("limit", "used", "left", "again in", "waiting", "under way")
         table([*columns, *((name, "right") for name in numbers)], map(_quota, found["quotas"]))
         say()
     columns = ["limit on", "name", "client", "rate"]
@@ -92,11 +92,12 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _quota(one: dict[str, Any]) -> list[_Cell]:
-    waiting = sum(one["queued"].values())
+    waiting = one["waiting"]
     again_ms = one["closed_ms"] or one["reset_ms"]
     return [
         (one["provider"], NAME),
         one["quota"] + (f" ({one['part']})" if one["part"] else ""),
+        (f"{one['describe']}, {one['model']}", QUIET),
         one["client"] or "all",
         one["connection_name"] or "-",
         f"{one['limit']:,}",
@@ -104,6 +105,7 @@ def _quota(one: dict[str, Any]) -> list[_Cell]:
         _left(one["left"], one["limit"]),
         (f"closed {_time(again_ms)}", BAD) if one["closed_ms"] else _time(again_ms),
         (f"{waiting:,}", WEAK if waiting else QUIET),
+        (f"{one['in_flight']:,}", "" if one["in_flight"] else QUIET),
     ]
 
 

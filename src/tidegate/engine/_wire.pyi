@@ -11,6 +11,7 @@ __all__ = [
     "explain",
     "problems",
     "read_signals",
+    "simulate",
     "version",
 ]
 
@@ -26,6 +27,9 @@ def problems() -> list[tuple[str, int, str]]:
 
 def explain(snapshot: bytes, question: str) -> str:
     """Say what each step would decide about a request; both are JSON."""
+
+def simulate(snapshot: bytes, play: str) -> str:
+    """Play loads against a snapshot's limits and quotas in virtual time; both are JSON."""
 
 def read_signals(
     dialect: str,

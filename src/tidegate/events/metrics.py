@@ -45,6 +45,8 @@ class CallMetrics(Collector):
         self._provider = defaultdict[str, _Times](_Times)
         self._own = defaultdict[str, _Times](_Times)
         self._steps = defaultdict[str, _Times](_Times)
+        self._waits = defaultdict[str, _Times](_Times)
+        self._by_quota = defaultdict[tuple[str, ...], int](int)
 
     def observe(self, records: Iterable[CallRecord]) -> None:
         """Count some calls."""
@@ -63,6 +65,10 @@ class CallMetrics(Collector):
             self._retries[provider,] += record.retries
         if record.cache:
             self._cached[client, provider, record.cache] += 1
+        if record.quota is not None:
+            self._by_quota[provider, record.quota] += 1
+            if record.wait_ms:
+                self._waits[provider].add(record.wait_ms * 1_000)
         theirs = record.provider_us or 0
         self._total[provider].add(record.total_us)
         self._own[provider].add(max(record.total_us - theirs, 0))
@@ -93,7 +99,14 @@ class CallMetrics(Collector):
             ("client", "provider", "verdict"),
             self._cached,
         )
+        came = "Calls that drew on quotas, by how they came by them."
+        yield _counter("tidegate_quota_calls", came, ("provider", "verdict"), self._by_quota)
         for name, what, times in (
+            (
+                "tidegate_quota_wait_seconds",
+                "What calls that waited for quotas waited.",
+                self._waits,
+            ),
             ("tidegate_call_seconds", "From a call's head to its answer's last byte.", self._total),
             ("tidegate_provider_seconds", "Until the provider began to answer.", self._provider),
             ("tidegate_own_seconds", "What of a call's time was not the provider's.", self._own),

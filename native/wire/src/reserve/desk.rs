@@ -11,6 +11,7 @@ use serde::Serialize;
 use slab::Slab;
 use tokio::sync::oneshot;
 
+use super::clock::VirtualClock;
 use super::debits::{Account, Count, Debits};
 use super::keeper::Keeper;
 use super::model::{Nanos, Now, When, nanos, until};
@@ -29,7 +30,8 @@ pub struct Desk {
     provider: Arc<str>,
     origin: Instant,
     keeper: Arc<Keeper>,
-    debits: Arc<Debits>,
+    debits: Option<Arc<Debits>>,
+    clock: Option<Arc<VirtualClock>>,
     state: Mutex<State>,
 }
 
@@ -53,6 +55,9 @@ struct Key {
     connection: Option<Arc<str>>,
     part: Option<Arc<str>>,
 }
+
+/// The provider, the quota, and whose count of it: the connection's, and the part's.
+pub type CountName = (Arc<str>, Arc<str>, Option<Arc<str>>, Option<Arc<str>>);
 
 /// For whom a call asks, and for how long it can wait.
 #[derive(Debug)]
@@ -153,11 +158,20 @@ impl Held {
 }
 
 impl Desk {
-    pub fn new(provider: Arc<str>, origin: Instant, keeper: Arc<Keeper>, debits: Arc<Debits>) -> Self {
-        Self { provider, origin, keeper, debits, state: Mutex::default() }
+    pub fn new(
+        provider: Arc<str>,
+        origin: Instant,
+        keeper: Arc<Keeper>,
+        debits: Option<Arc<Debits>>,
+        clock: Option<Arc<VirtualClock>>,
+    ) -> Self {
+        Self { provider, origin, keeper, debits, clock, state: Mutex::default() }
     }
 
     pub fn now(&self) -> Now {
+        if let Some(clock) = &self.clock {
+            return clock.now();
+        }
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now { at: nanos(self.origin.elapsed()), unix }
     }
@@ -233,6 +247,7 @@ impl Desk {
         let (door, mut opened) = oneshot::channel();
         for (pot, cost) in &*shares {
             state.pots[*pot].queued[asking.class as usize] += cost;
+            state.pots[*pot].waiting += 1;
         }
         let id = state.room.enter(asking.class, asking.client, shares.clone(), door);
         self.admit(state, now);
@@ -339,6 +354,22 @@ impl Desk {
         held.shares.iter().filter_map(|share| pots[share.0].allowance(now)).collect()
     }
 
+    /// What a call has taken of each count: which one, how much, and whether it counts for as long as the call lasts.
+    pub fn drawn(&self, held: &Held) -> Vec<(CountName, u64, bool)> {
+        let state = self.state();
+        let drawn = held.shares.iter().map(|(number, cost)| {
+            let pot = &state.pots[*number];
+            let name = (
+                Arc::clone(&self.provider),
+                Arc::clone(&pot.quota.name),
+                pot.connection.clone(),
+                pot.part.clone(),
+            );
+            (name, *cost, pot.quota.kind.is_concurrency())
+        });
+        drawn.collect()
+    }
+
     /// A call is over. `actual` is what it came to by the quotas that its body settles.
     pub fn ended(self: &Arc<Self>, held: &Held, actual: Option<u64>, ending: Ending) {
         let now = self.now();
@@ -429,7 +460,7 @@ impl Desk {
     }
 
     fn new_pot(self: &Arc<Self>, state: &mut State, now: Now, quota: &Arc<Quota>, key: Key) -> usize {
-        let debited = quota.kind.is_durable().then(|| {
+        let debited = self.debits.as_ref().filter(|_| quota.kind.is_durable()).map(|debits| {
             let account = Account {
                 provider: Arc::clone(&self.provider),
                 quota: Arc::clone(&key.quota),
@@ -437,7 +468,7 @@ impl Desk {
                 part: key.part.clone(),
             };
             let desk: Weak<Self> = Arc::downgrade(self);
-            self.debits.account(account, desk)
+            debits.account(account, desk)
         });
         let mut pot = Pot::new(Arc::clone(quota), key.connection.clone(), key.part.clone(), debited);
         pot.restore(now);
@@ -558,8 +589,10 @@ impl State {
 
     fn unqueue(&mut self, class: Class, shares: &[Share]) {
         for &(pot, cost) in shares {
-            let queued = &mut self.pots[pot].queued[class as usize];
+            let pot = &mut self.pots[pot];
+            let queued = &mut pot.queued[class as usize];
             *queued = queued.saturating_sub(cost);
+            pot.waiting = pot.waiting.saturating_sub(1);
         }
     }
 
@@ -629,20 +662,24 @@ impl State {
 /// One pot as `tidegate limits` shows it.
 #[derive(Debug, Serialize)]
 pub struct LivePot {
-    provider: Arc<str>,
-    quota: Arc<str>,
-    connection: Option<Arc<str>>,
-    part: Option<Arc<str>>,
+    pub provider: Arc<str>,
+    pub quota: Arc<str>,
+    pub connection: Option<Arc<str>>,
+    pub part: Option<Arc<str>>,
+    #[serde(skip)]
+    pub rule: Arc<Quota>,
     model: &'static str,
-    describe: String,
-    limit: u64,
-    used: u64,
+    pub describe: String,
+    pub limit: u64,
+    pub used: u64,
     left: u64,
     /// Milliseconds until there is more.
     reset_ms: Option<u64>,
     /// Milliseconds for which the provider wants no calls.
     closed_ms: Option<u64>,
     in_flight: usize,
+    /// How many calls wait for it, and what they will take.
+    waiting: usize,
     queued: HashMap<&'static str, u64>,
 }
 
@@ -657,6 +694,7 @@ impl Desk {
             quota: Arc::clone(&pot.quota.name),
             connection: pot.connection.clone(),
             part: pot.part.clone(),
+            rule: Arc::clone(&pot.quota),
             model: pot.quota.kind.name(),
             describe: pot.quota.describe(),
             limit: pot.limit(),
@@ -665,6 +703,7 @@ impl Desk {
             reset_ms: pot.reset(now).map(ms),
             closed_ms: pot.closed_for(now).map(ms),
             in_flight: pot.held,
+            waiting: pot.waiting,
             queued: Class::ALL.map(|class| (class.as_str(), pot.queued[class as usize])).into(),
         });
         pots.collect()

@@ -1,6 +1,7 @@
 //! The thread that looks after waiting calls: it lets them in when their time comes.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::OccupiedEntry;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -27,6 +28,25 @@ impl Keeper {
     /// `origin` is the moment from which times count.
     pub fn new(origin: Instant) -> Self {
         Self { origin, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// One without a thread: it is told when to look.
+    pub fn simulated(origin: Instant) -> Self {
+        let keeper = Self::new(origin);
+        keeper.state().closing = true;
+        keeper
+    }
+
+    pub fn due(&self) -> Option<Nanos> {
+        self.state().due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Look after the desk that is due at a moment.
+    pub fn look_after(&self, at: Nanos) {
+        let due = self.state().due.first_entry().filter(|due| due.key().0 <= at).map(OccupiedEntry::remove);
+        if let Some(desk) = due.and_then(|desk| desk.upgrade()) {
+            desk.look();
+        }
     }
 
     /// Look after a desk at a moment.

@@ -5,8 +5,9 @@
 //! given back if the call never leaves. `model` counts as the provider counts, `pot` holds the count to what
 //! the provider says (`signal`), `room` is where calls wait, `debits` keeps days and months on disk.
 
+mod clock;
 pub mod debits;
-mod desk;
+pub(crate) mod desk;
 mod keeper;
 pub mod model;
 mod pot;
@@ -27,6 +28,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue};
 
+pub use clock::VirtualClock;
 pub use desk::LivePot;
 
 use crate::class::Class;
@@ -52,7 +54,9 @@ const SETTLED_BODY_MAX: usize = 256 << 10;
 pub struct Reserve {
     origin: Instant,
     keeper: Arc<Keeper>,
-    debits: Arc<Debits>,
+    /// None in a simulation, which leaves nothing behind.
+    debits: Option<Arc<Debits>>,
+    clock: Option<Arc<VirtualClock>>,
     desks: Mutex<HashMap<Arc<str>, Arc<Desk>>>,
 }
 
@@ -84,9 +88,27 @@ impl Reserve {
         Ok(Self {
             origin,
             keeper: Arc::new(Keeper::new(origin)),
-            debits: Arc::new(Debits::open(spool.join(DEBITS))?),
+            debits: Some(Arc::new(Debits::open(spool.join(DEBITS))?)),
+            clock: None,
             desks: Mutex::default(),
         })
+    }
+
+    /// Counts that run by a clock of their own, and are looked after by whoever sets it.
+    pub(crate) fn simulated(clock: Arc<VirtualClock>) -> Self {
+        let origin = Instant::now();
+        let keeper = Arc::new(Keeper::simulated(origin));
+        Self { origin, keeper, debits: None, clock: Some(clock), desks: Mutex::default() }
+    }
+
+    /// When waiting calls are to be looked after next, in a simulation.
+    pub(crate) fn due(&self) -> Option<Nanos> {
+        self.keeper.due()
+    }
+
+    /// Look after those that are due.
+    pub(crate) fn look_after(&self, at: Nanos) {
+        self.keeper.look_after(at);
     }
 
     /// A snapshot comes into force: its providers' quotas are counted from where those before them stand.
@@ -99,12 +121,15 @@ impl Reserve {
             .filter(|(name, _)| !counted(name))
             .map(|(_, desk)| Arc::clone(desk))
             .collect();
-        gone.iter().for_each(|desk| desk.forget());
+        for desk in gone {
+            desk.forget();
+        }
         for (number, provider) in (0..).zip(&snapshot.providers) {
             let Some(plan) = &provider.quotas else { continue };
             let desk = Arc::clone(self.desks().entry(Arc::clone(&provider.name)).or_insert_with(|| {
-                let (keeper, debits) = (Arc::clone(&self.keeper), Arc::clone(&self.debits));
-                Arc::new(Desk::new(Arc::clone(&provider.name), self.origin, keeper, debits))
+                let (keeper, debits, clock) =
+                    (Arc::clone(&self.keeper), self.debits.clone(), self.clock.clone());
+                Arc::new(Desk::new(Arc::clone(&provider.name), self.origin, keeper, debits, clock))
             }));
             let accounts = snapshot.accounts(number);
             desk.declare(plan, |account| accounts.contains(account));
@@ -121,8 +146,9 @@ impl Reserve {
     /// The engine has stopped: what was debited in advance and not used is given back.
     pub fn close(&self) -> io::Result<()> {
         self.keeper.close();
+        let Some(debits) = &self.debits else { return Ok(()) };
         let exact = self.desks().values().flat_map(|desk| desk.exact()).collect();
-        self.debits.close(exact)
+        debits.close(exact)
     }
 
     fn desks(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Desk>>> {

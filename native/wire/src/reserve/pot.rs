@@ -36,7 +36,8 @@ pub struct Pot {
     in_flight: u64,
     /// How many calls hold a share of it.
     pub held: usize,
-    /// What waits for it, by class.
+    /// How many calls wait for it, and what they will take, by class.
+    pub waiting: usize,
     pub queued: [u64; Class::ALL.len()],
     cap: Option<Cap>,
     closed: Option<Closed>,
@@ -83,6 +84,7 @@ impl Pot {
             debited,
             in_flight: 0,
             held: 0,
+            waiting: 0,
             queued: [0; Class::ALL.len()],
             cap: None,
             closed: None,

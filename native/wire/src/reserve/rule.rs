@@ -217,6 +217,18 @@ impl Quota {
         u64::try_from(kept).unwrap_or(u64::MAX).max(1)
     }
 
+    /// How much the provider allows in so long; of what is counted at once, for how many milliseconds.
+    pub fn allows_in(&self, length: Duration) -> u64 {
+        let amount = u128::from(self.kind.amount());
+        let (length, window) = (length.as_millis(), self.kind.window().as_millis().max(1));
+        let allowed = match self.kind {
+            Kind::Concurrency { .. } => amount * length,
+            Kind::Bucket { restored, .. } => amount + u128::from(restored) * length / window,
+            _ => amount * length.max(window) / window,
+        };
+        u64::try_from(allowed).unwrap_or(u64::MAX)
+    }
+
     /// Whether what is left may be told: not of a count in which all clients have a part.
     pub fn is_told(&self) -> bool {
         self.whose != Whose::Provider

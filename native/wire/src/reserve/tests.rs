@@ -40,7 +40,7 @@ impl Place {
         let origin = Instant::now();
         let keeper = Arc::new(Keeper::new(origin));
         let debits = Arc::new(Debits::open(folder.path().join("debits")).expect("debits"));
-        let desk = Desk::new("there".into(), origin, Arc::clone(&keeper), Arc::clone(&debits));
+        let desk = Desk::new("there".into(), origin, Arc::clone(&keeper), Some(Arc::clone(&debits)), None);
         Self { folder, desk: Arc::new(desk), debits, keeper }
     }
 
