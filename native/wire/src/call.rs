@@ -57,9 +57,7 @@ use crate::route::path::parameter_names;
 use crate::route::{Routed, address, route};
 use crate::shed;
 use crate::sign;
-use crate::snapshot::{
-    AccessToken, ClientIndex, Connection, ConsumerIndex, Provider, ProviderIndex, Snapshot,
-};
+use crate::snapshot::{AccessToken, ClientIndex, Connection, ConsumerIndex, ProviderIndex, Snapshot};
 use crate::worker::Worker;
 
 /// How long the next piece of a request body may take.
