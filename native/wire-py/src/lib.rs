@@ -56,6 +56,10 @@ impl Engine {
         self.0.addresses().iter().map(|(name, address)| (name.clone(), address.to_string())).collect()
     }
 
+    fn renew_tls(&self, python: Python<'_>, listener: &str, tls: &str) -> PyResult<()> {
+        python.detach(|| self.0.renew_tls(listener, tls)).map_err(refused)
+    }
+
     fn publish(&self, python: Python<'_>, snapshot: &[u8]) -> PyResult<u64> {
         python.detach(|| self.0.publish(snapshot)).map_err(refused)
     }

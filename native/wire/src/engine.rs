@@ -22,7 +22,8 @@ use crate::fetch::{self, FetchError, FetchOptions, Fetched, SecretFields};
 use crate::hooks::{Answered, Asked};
 use crate::identity;
 use crate::lease::Lease;
-use crate::listen;
+use crate::listen::secured::Secured;
+use crate::listen::{self, Listeners};
 use crate::origin::Origin;
 use crate::record::spool::{Gap, Spool};
 use crate::record::{BATCH, Recorder, WorkerRecord};
@@ -76,6 +77,8 @@ pub struct ListenerTls {
     pub key_pem: Zeroizing<String>,
     #[serde(default)]
     pub client_ca_pem: Option<String>,
+    #[serde(default)]
+    pub client_crl_pem: Option<String>,
 }
 
 impl std::fmt::Debug for ListenerTls {
@@ -138,6 +141,7 @@ pub struct Engine {
     phase: watch::Sender<Phase>,
     dialler: Arc<Dialler>,
     addresses: Vec<(String, SocketAddr)>,
+    secured: HashMap<String, Arc<Secured>>,
     gap: Mutex<Option<Gap>>,
     lost: Arc<AtomicU64>,
 }
@@ -155,7 +159,7 @@ impl Engine {
         let (spool, gap) = Spool::open(&config.spool, config.spool_bytes_max, held_max.max(100))
             .map_err(io_error(format!("the spool {} cannot be opened", config.spool.display())))?;
         let spool = Arc::new(spool);
-        let (mut per_worker, addresses) = listen::bind(&config)?;
+        let Listeners { mut by_worker, addresses, secured } = listen::bind(&config)?;
         let own: Vec<SocketAddr> = addresses.iter().map(|(_, address)| *address).collect();
         let dialler = Arc::new(Dialler::new(config.resolver.clone(), own));
         let recorder =
@@ -166,7 +170,7 @@ impl Engine {
         let (phase, phases) = watch::channel(Phase::Serving);
         let mut workers = Vec::new();
         for number in (0..shared.config.workers).rev() {
-            let listeners = per_worker.pop().unwrap_or_default();
+            let listeners = by_worker.pop().unwrap_or_default();
             let (shared, dialler, phases) = (Arc::clone(&shared), Arc::clone(&dialler), phases.clone());
             let sender = recorder.sender();
             let thread =
@@ -184,6 +188,7 @@ impl Engine {
             phase,
             dialler,
             addresses,
+            secured,
             gap: Mutex::new(gap),
             lost,
         })
@@ -191,6 +196,14 @@ impl Engine {
 
     pub fn addresses(&self) -> &[(String, SocketAddr)] {
         &self.addresses
+    }
+
+    /// Have a listener show another certificate, and judge its consumers' anew; on an error nothing changes.
+    pub fn renew_tls(&self, listener: &str, tls: &str) -> Result<(), EngineError> {
+        let tls: ListenerTls = serde_json::from_str(tls)?;
+        let secured = self.secured.get(listener);
+        let unknown = || EngineError::Refused(format!("no listener `{listener}` has TLS"));
+        secured.ok_or_else(unknown)?.renew(listener, &tls)
     }
 
     /// Swap in a snapshot; on an error the one before stays.

@@ -32,6 +32,7 @@ from structlog.typing import FilteringBoundLogger
 
 from tidegate import __version__
 from tidegate.app.caching import answer_cache_questions
+from tidegate.app.certificates import Certificates
 from tidegate.app.control import Control, Question
 from tidegate.app.home import Home
 from tidegate.app.logs import Trouble
@@ -255,6 +256,7 @@ class Supply:
         self.issuer_keys = IssuerKeys(engine, lambda: self.declaration)
         self.hook_signers = HookSigners(engine)
         self._watch = Watch(path)
+        self._certificates = Certificates(engine, settings.listeners)
         self._taken_up: int = -1
         self._unread = False
         self._generation: int = -1
@@ -310,6 +312,7 @@ class Supply:
 
     def look(self, *, rereading: bool) -> None:
         """Take up what has changed since the last look. To be called often."""
+        self._certificates.look()
         if self._watch.changed() or rereading:
             self._unread = True
         try:

@@ -18,7 +18,7 @@ def engine_config(settings: catalog.Settings, spool: Path) -> EngineConfig:
     """
     return EngineConfig(
         spool=spool,
-        listeners=tuple(_listener(listener) for listener in settings.listeners),
+        listeners=tuple(read_listener(listener) for listener in settings.listeners),
         # The cores that this process may use: in a container, fewer than the machine has.
         workers=settings.workers or len(os.sched_getaffinity(0)),
         spool_bytes_max=settings.spool_bytes_max,
@@ -38,7 +38,12 @@ def engine_config(settings: catalog.Settings, spool: Path) -> EngineConfig:
     )
 
 
-def _listener(listener: catalog.Listener) -> Listener:
+def read_listener(listener: catalog.Listener) -> Listener:
+    """Read the files of a listener's TLS.
+
+    Raises:
+        OSError: one cannot be read.
+    """
     if listener.certificate is None or listener.key is None:
         return Listener(listener.name, listener.bind)
     client_ca = listener.client_ca.read_text() if listener.client_ca else None
@@ -46,5 +51,6 @@ def _listener(listener: catalog.Listener) -> Listener:
         certificate_pem=listener.certificate.read_text(),
         key_pem=Secret(listener.key.read_bytes()),
         client_ca_pem=client_ca,
+        client_crl_pem=listener.client_crl.read_text() if listener.client_crl else None,
     )
     return Listener(listener.name, listener.bind, tls)

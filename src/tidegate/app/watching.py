@@ -13,13 +13,12 @@ from tidegate.catalog.files import FILE_NAME, DeclaredFile, read_files
 _Signature = tuple[tuple[Path, int, int, int] | None, ...]
 
 
-class Watch:
-    """Compares what a declaration is read from with how it was."""
+class FilesWatch:
+    """Compares files with how they were."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._places = _places(path)
-        self._seen = _signature(self._places)
+    def __init__(self, places: tuple[Path, ...]) -> None:
+        self._places = places
+        self._seen = _signature(places)
         self._unsettled: _Signature | None = None
 
     def changed(self) -> bool:
@@ -35,11 +34,26 @@ class Watch:
         if found != self._unsettled:
             self._unsettled = found
             return False
+        self._seen = found
+        self._unsettled = None
+        return True
+
+
+class Watch(FilesWatch):
+    """Compares what a declaration is read from with how it was."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        super().__init__(_places(path))
+
+    def changed(self) -> bool:
+        """Say whether something was edited since the last time this said so."""
+        if not super().changed():
+            return False
         # What is included may have changed with it. A file that is wrong may hide what it includes,
         # so what is known stays watched.
         self._places = tuple(sorted({*self._places, *_places(self._path)}))
         self._seen = _signature(self._places)
-        self._unsettled = None
         return True
 
 

@@ -824,6 +824,8 @@ class ListenTlsEntry(Entry):
     """A PEM file with the key, readable by the gateway alone."""
     client_ca: str | None = None
     """A PEM file of authorities; consumers must then show a certificate of theirs."""
+    client_crl: str | None = None
+    """A PEM file with the list of revoked certificates (RFC 5280) of each of these authorities."""
 
 
 class ListenEntry(Entry):

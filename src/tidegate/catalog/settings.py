@@ -23,6 +23,13 @@ class Listener:
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
+    client_crl: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Name what its TLS is read from."""
+        named = (self.certificate, self.key, self.client_ca, self.client_crl)
+        return tuple(file for file in named if file is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +138,7 @@ def _listener(number: int, entry: ListenEntry, folder: Path) -> Listener:
         certificate=folder / entry.tls.certificate,
         key=folder / entry.tls.key,
         client_ca=folder / entry.tls.client_ca if entry.tls.client_ca else None,
+        client_crl=folder / entry.tls.client_crl if entry.tls.client_crl else None,
     )
 
 

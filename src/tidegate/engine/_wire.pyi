@@ -51,6 +51,8 @@ class Engine:
         """Start. `config` is JSON (docs/reference/engine.md); `token_key` keys access-token hashes."""
     def addresses(self) -> list[tuple[str, str]]:
         """Where it listens: `(name, "ip:port")` in the order of the config."""
+    def renew_tls(self, listener: str, tls: str) -> None:
+        """Have a listener go on with this TLS (JSON). On EngineError the old one stays."""
     def publish(self, snapshot: bytes) -> int:
         """Swap in a snapshot (JSON); returns its revision. On EngineError the old one stays."""
     def lease(

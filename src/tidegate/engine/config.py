@@ -12,11 +12,16 @@ from tidegate.domain.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class ListenerTls:
-    """The certificate that a listener shows, and the authority that its consumers must have."""
+    """The certificate that a listener shows, and the authorities that its consumers must have.
+
+    With `client_crl_pem` (RFC 5280 §5), one list of each authority, what is on a list is refused, and so
+    is everybody when a list is missing or past its `nextUpdate`.
+    """
 
     certificate_pem: str
     key_pem: Secret
     client_ca_pem: str | None = None
+    client_crl_pem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,11 @@ class EngineConfig:
         )
 
 
+def tls_json(listener: Listener) -> str:
+    """Write a listener's TLS alone. It holds the key: it is never logged."""
+    return json.dumps(_listener(listener).get("tls"))
+
+
 def _listener(listener: Listener) -> dict[str, object]:
     written: dict[str, object] = {"name": listener.name, "bind": listener.bind}
     if listener.tls is not None:
@@ -90,5 +100,6 @@ def _listener(listener: Listener) -> dict[str, object]:
             "certificate_pem": listener.tls.certificate_pem,
             "key_pem": listener.tls.key_pem.reveal().decode(),
             "client_ca_pem": listener.tls.client_ca_pem,
+            "client_crl_pem": listener.tls.client_crl_pem,
         }
     return written

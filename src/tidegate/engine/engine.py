@@ -16,7 +16,7 @@ from tidegate.domain.hook import Signed, SigningCall
 from tidegate.domain.secret import Secret
 from tidegate.engine import _wire
 from tidegate.engine.cache import CachePurge, CacheShare, CacheStats
-from tidegate.engine.config import EngineConfig
+from tidegate.engine.config import EngineConfig, Listener, tls_json
 from tidegate.engine.errors import EngineError, FetchError
 from tidegate.engine.fetch import Fetched, FetchOptions
 
@@ -74,6 +74,18 @@ class Engine:
     def addresses(self) -> dict[str, str]:
         """Say where each listener, by its name, really listens (`ip:port`)."""
         return dict(self._native.addresses())
+
+    def renew(self, listener: Listener) -> None:
+        """Let a listener show another certificate and judge its consumers' by other authorities and lists.
+
+        Connections on which a consumer showed a certificate end after the call under way, where the
+        authorities or the lists are others than before.
+
+        Raises:
+            EngineError: it cannot be used, or the listener has no TLS; what there was stays in force.
+        """
+        with _refusals():
+            self._native.renew_tls(listener.name, tls_json(listener))
 
     def publish(self, snapshot: bytes) -> int:
         """Swap in a snapshot and return its revision.

@@ -7,8 +7,10 @@
 pub mod guard;
 pub mod lint;
 pub mod local;
+pub mod secured;
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -20,9 +22,6 @@ use std::time::Duration;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
@@ -30,12 +29,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::call::serve;
-use crate::engine::{Config, EngineError, ListenerTls};
+use crate::engine::{Config, EngineError};
 use crate::error::{Code, Refusal};
 use crate::identity::names_of;
 use crate::worker::{Phase, Worker};
 use guard::{BegunCall, ConnectionState, RequestGuard, TimeLimits};
 use lint::{Violation, ViolationCode};
+use secured::{Renewed, Secured};
 
 /// RFC 9112 §3 asks for at least 8000 bytes of request line.
 pub const TARGET_MAX: usize = 8 << 10;
@@ -46,17 +46,27 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// One listening socket of one worker.
 pub struct Bound {
     socket: std::net::TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Arc<Secured>>,
 }
 
-/// Bind every listener once for each worker; returns them by worker, and where they listen.
-pub fn bind(config: &Config) -> Result<(Vec<Vec<Bound>>, Vec<(String, SocketAddr)>), EngineError> {
-    let mut workers: Vec<Vec<Bound>> = (0..config.workers).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
+/// Every listener, bound once for each worker.
+pub struct Listeners {
+    pub by_worker: Vec<Vec<Bound>>,
+    pub addresses: Vec<(String, SocketAddr)>,
+    pub secured: HashMap<String, Arc<Secured>>,
+}
+
+pub fn bind(config: &Config) -> Result<Listeners, EngineError> {
+    let mut by_worker: Vec<Vec<Bound>> = (0..config.workers).map(|_| Vec::new()).collect();
+    let (mut addresses, mut secured) = (Vec::new(), HashMap::new());
     for listener in &config.listeners {
-        let tls = listener.tls.as_ref().map(|tls| server_config(&listener.name, tls)).transpose()?;
+        let tls =
+            listener.tls.as_ref().map(|tls| Secured::new(&listener.name, tls)).transpose()?.map(Arc::new);
+        if let Some(tls) = &tls {
+            secured.insert(listener.name.clone(), Arc::clone(tls));
+        }
         let mut address = listener.bind;
-        for worker in &mut workers {
+        for worker in &mut by_worker {
             let socket = listening(address).map_err(|source| EngineError::Io {
                 what: format!("listener `{}` cannot bind {address}", listener.name),
                 source,
@@ -70,7 +80,7 @@ pub fn bind(config: &Config) -> Result<(Vec<Vec<Bound>>, Vec<(String, SocketAddr
         }
         addresses.push((listener.name.clone(), address));
     }
-    Ok((workers, addresses))
+    Ok(Listeners { by_worker, addresses, secured })
 }
 
 fn listening(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
@@ -82,37 +92,6 @@ fn listening(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(4096)?;
     Ok(socket.into())
-}
-
-fn server_config(name: &str, tls: &ListenerTls) -> Result<Arc<ServerConfig>, EngineError> {
-    let wrong = |what: &str| EngineError::Refused(format!("listener `{name}`: {what}"));
-    let chain = CertificateDer::pem_slice_iter(tls.certificate_pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| wrong("the certificate is not PEM"))?;
-    let key =
-        PrivateKeyDer::from_pem_slice(tls.key_pem.as_bytes()).map_err(|_| wrong("the key is not PEM"))?;
-    let builder =
-        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|_| wrong("no TLS version is usable"))?;
-    let builder = match &tls.client_ca_pem {
-        None => builder.with_no_client_auth(),
-        Some(pem) => {
-            let mut roots = rustls::RootCertStore::empty();
-            for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let root = root.map_err(|_| wrong("the client CA is not PEM"))?;
-                roots.add(root).map_err(|_| wrong("the client CA is not a certificate"))?;
-            }
-            let verifier = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots))
-                .build()
-                .map_err(|_| wrong("the client CA cannot be used"))?;
-            builder.with_client_cert_verifier(verifier)
-        }
-    };
-    let mut config =
-        builder.with_single_cert(chain, key).map_err(|_| wrong("the key does not fit the certificate"))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }
 
 /// A consumer's connection, as its calls see it.
@@ -206,7 +185,6 @@ pub async fn run(worker: Rc<Worker>, listeners: Vec<Bound>, mut phase: watch::Re
 
 async fn accept(worker: Rc<Worker>, bound: Bound, open: Rc<Open>, phase: watch::Receiver<Phase>) {
     let Ok(listener) = TcpListener::from_std(bound.socket) else { return };
-    let acceptor = bound.tls.map(TlsAcceptor::from);
     loop {
         match listener.accept().await {
             Ok((socket, _)) => {
@@ -216,12 +194,15 @@ async fn accept(worker: Rc<Worker>, bound: Bound, open: Rc<Open>, phase: watch::
                     continue;
                 }
                 let guard = OpenGuard::new(&open, &worker);
-                let (worker, acceptor, phase) = (Rc::clone(&worker), acceptor.clone(), phase.clone());
+                let (worker, phase) = (Rc::clone(&worker), phase.clone());
+                let tls = bound.tls.as_ref().map(|tls| tls.begin());
                 tokio::task::spawn_local(async move {
                     let _guard = guard;
-                    match acceptor {
+                    match tls {
                         None => plain(worker, socket, phase).await,
-                        Some(acceptor) => Box::pin(secure(worker, socket, acceptor, phase)).await,
+                        Some((acceptor, renewed)) => {
+                            Box::pin(secure(worker, socket, acceptor, renewed, phase)).await;
+                        }
                     }
                 });
             }
@@ -234,21 +215,28 @@ async fn accept(worker: Rc<Worker>, bound: Bound, open: Rc<Open>, phase: watch::
 async fn plain(worker: Rc<Worker>, socket: TcpStream, phase: watch::Receiver<Phase>) {
     let idle = Duration::from_millis(worker.shared.config.idle_timeout_ms);
     match timeout(idle, starts_h2(&socket)).await {
-        Ok(true) => serve_h2(worker, socket, Caller::default(), phase).await,
-        Ok(false) => serve_h1(worker, socket, Caller::default(), phase).await,
+        Ok(true) => serve_h2(worker, socket, Caller::default(), End { phase, renewed: None }).await,
+        Ok(false) => serve_h1(worker, socket, Caller::default(), End { phase, renewed: None }).await,
         Err(_) => {}
     }
 }
 
-async fn secure(worker: Rc<Worker>, socket: TcpStream, acceptor: TlsAcceptor, phase: watch::Receiver<Phase>) {
+async fn secure(
+    worker: Rc<Worker>,
+    socket: TcpStream,
+    acceptor: TlsAcceptor,
+    renewed: Renewed,
+    phase: watch::Receiver<Phase>,
+) {
     let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(socket)).await else { return };
     let session = stream.get_ref().1;
-    let names = session.peer_certificates().and_then(<[_]>::first).map(names_of).unwrap_or_default();
-    let caller = Caller { scheme: "https", names };
+    let shown = session.peer_certificates().and_then(<[_]>::first);
+    let end = End { phase, renewed: shown.map(|_| renewed) };
+    let caller = Caller { scheme: "https", names: shown.map(names_of).unwrap_or_default() };
     if session.alpn_protocol() == Some(b"h2") {
-        serve_h2(worker, stream, caller, phase).await;
+        serve_h2(worker, stream, caller, end).await;
     } else {
-        serve_h1(worker, stream, caller, phase).await;
+        serve_h1(worker, stream, caller, end).await;
     }
 }
 
@@ -282,12 +270,7 @@ async fn starts_h2(socket: &TcpStream) -> bool {
 
 // Neither is an `async fn`: such a future would keep room for its arguments besides the connection that is
 // made of them, and each of many idle connections would pay for it.
-fn serve_h1<IO>(
-    worker: Rc<Worker>,
-    io: IO,
-    caller: Caller,
-    phase: watch::Receiver<Phase>,
-) -> impl Future<Output = ()>
+fn serve_h1<IO>(worker: Rc<Worker>, io: IO, caller: Caller, end: End) -> impl Future<Output = ()>
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -311,15 +294,10 @@ where
         .header_read_timeout(None)
         .max_buf_size(128 << 10)
         .serve_connection(guard, service);
-    serve_until_drained(Box::pin(connection), phase, http1::Connection::graceful_shutdown)
+    serve_until_ended(Box::pin(connection), end, http1::Connection::graceful_shutdown)
 }
 
-fn serve_h2<IO>(
-    worker: Rc<Worker>,
-    io: IO,
-    caller: Caller,
-    phase: watch::Receiver<Phase>,
-) -> impl Future<Output = ()>
+fn serve_h2<IO>(worker: Rc<Worker>, io: IO, caller: Caller, end: End) -> impl Future<Output = ()>
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -340,22 +318,33 @@ where
         .max_send_buf_size(256 << 10)
         .keep_alive_interval(idle)
         .serve_connection(TokioIo::new(io), service);
-    serve_until_drained(Box::pin(connection), phase, http2::Connection::graceful_shutdown)
+    serve_until_ended(Box::pin(connection), end, http2::Connection::graceful_shutdown)
 }
 
-async fn serve_until_drained<C: Future>(
-    mut connection: Pin<Box<C>>,
+/// What ends a connection after the call under way: the gateway stops, or the certificate that the consumer
+/// showed was judged by what has been replaced.
+struct End {
     phase: watch::Receiver<Phase>,
-    shut_down: fn(Pin<&mut C>),
-) {
+    renewed: Option<Renewed>,
+}
+
+async fn serve_until_ended<C: Future>(mut connection: Pin<Box<C>>, end: End, shut_down: fn(Pin<&mut C>)) {
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = draining(phase) => shut_down(connection.as_mut()),
+        () = ended(end) => shut_down(connection.as_mut()),
     }
     let _ = connection.await;
 }
 
-async fn draining(mut phase: watch::Receiver<Phase>) {
+async fn ended(End { mut phase, renewed }: End) {
     // An error means that the engine is gone, which is a stop as well.
-    let _ = phase.wait_for(|phase| matches!(phase, Phase::Draining(_))).await;
+    let draining = phase.wait_for(|phase| matches!(phase, Phase::Draining(_)));
+    let Some(renewed) = renewed else {
+        let _ = draining.await;
+        return;
+    };
+    tokio::select! {
+        _ = draining => {}
+        () = renewed.wait() => {}
+    }
 }
