@@ -62,6 +62,17 @@ def test_a_post_without_a_key_arrives_at_most_once_whatever_fails(
     assert {200, 502} <= set(statuses)
 
 
+def test_what_came_before_an_answer_broke_off_is_passed_on(before: Before, authority: Authority):
+    with (
+        BreakingServer(
+            seed=SEED, authority=authority, faults=("reset in the answer's body",)
+        ) as provider,
+        before(provider.origin) as passage,
+    ):
+        # A connection that ended without an answer would raise.
+        assert set(post(passage, CALLS)) <= {0, 502}
+
+
 def test_with_a_key_it_may_arrive_again_and_succeeds_more_often(
     before: Before, authority: Authority
 ):

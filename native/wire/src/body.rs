@@ -262,6 +262,9 @@ pub enum AnswerBody {
     Stored(Option<Bytes>, Box<Trace>),
     /// The provider's, on its way into the cache.
     Reading(Reading),
+    /// What broke off, told once all that came before has gone: hyper drops what it has not yet
+    /// written, the head too, as soon as it hears of an error.
+    Broken(Option<StreamError>),
 }
 
 /// The provider's body on its way to the consumer, with the call's record and connection in its keeping.
@@ -470,7 +473,7 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        match &mut *self {
+        let frame = match &mut *self {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Provider(stream) => stream.poll(context),
             Self::Stored(bytes, trace) => {
@@ -478,6 +481,15 @@ impl Body for AnswerBody {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             Self::Reading(reading) => reading.poll(context),
+            Self::Broken(error) => return Poll::Ready(error.take().map(Err)),
+        };
+        match frame {
+            Poll::Ready(Some(Err(error))) => {
+                *self = Self::Broken(Some(error));
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => frame,
         }
     }
 
@@ -486,6 +498,7 @@ impl Body for AnswerBody {
             Self::Own(bytes) | Self::Stored(bytes, _) => bytes.is_none(),
             Self::Provider(stream) => stream.is_end_stream(),
             Self::Reading(reading) => reading.is_end_stream(),
+            Self::Broken(error) => error.is_none(),
         }
     }
 
@@ -496,6 +509,7 @@ impl Body for AnswerBody {
             }
             Self::Provider(stream) => stream.size_hint(),
             Self::Reading(reading) => reading.size_hint(),
+            Self::Broken(_) => SizeHint::default(),
         }
     }
 }
