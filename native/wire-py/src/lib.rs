@@ -163,6 +163,10 @@ impl Engine {
         python.detach(|| self.0.cache_purge(which)).map_err(refused)
     }
 
+    fn shared(&self) -> String {
+        self.0.shared()
+    }
+
     fn stats(&self) -> BTreeMap<&'static str, u64> {
         self.0.stats().into_iter().collect()
     }

@@ -28,6 +28,7 @@ use crate::origin::Origin;
 use crate::record::spool::{Gap, Spool};
 use crate::record::{BATCH, Recorder, WorkerRecord};
 use crate::reserve::Reserve;
+use crate::shared::{self, Store};
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::worker::{self, Phase, Shared, Worker};
 
@@ -59,6 +60,9 @@ pub struct Config {
     pub resolver: resolve::Settings,
     #[serde(default)]
     pub cache: store::Bounds,
+    /// Where several gateways count together; None: this one counts alone.
+    #[serde(default)]
+    pub shared: Option<shared::Config>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -144,11 +148,12 @@ pub struct Engine {
     secured: HashMap<String, Arc<Secured>>,
     gap: Mutex<Option<Gap>>,
     lost: Arc<AtomicU64>,
+    store: Option<Arc<Store>>,
 }
 
 impl Engine {
     pub fn start(config: &str, token_key: &[u8]) -> Result<Self, EngineError> {
-        let config: Config = serde_json::from_str(config)?;
+        let mut config: Config = serde_json::from_str(config)?;
         if config.workers == 0 {
             return Err(EngineError::Refused("the engine needs a worker".to_owned()));
         }
@@ -164,8 +169,11 @@ impl Engine {
         let dialler = Arc::new(Dialler::new(config.resolver.clone(), own));
         let recorder =
             Recorder::start(Arc::clone(&spool)).map_err(io_error("the recording thread cannot start"))?;
-        let reserve =
-            Reserve::open(&config.spool).map_err(io_error("what is used of quotas cannot be read"))?;
+        let origin = Instant::now();
+        let store = config.shared.take().map(|shared| Store::start(shared, origin)).transpose();
+        let store = store.map_err(io_error("the thread that speaks to the shared store cannot start"))?;
+        let reserve = Reserve::open(&config.spool, origin, store.clone())
+            .map_err(io_error("what is used of quotas cannot be read"))?;
         let shared = Arc::new(Shared::new(config, token_key, reserve));
         let (phase, phases) = watch::channel(Phase::Serving);
         let mut workers = Vec::new();
@@ -191,6 +199,7 @@ impl Engine {
             secured,
             gap: Mutex::new(gap),
             lost,
+            store,
         })
     }
 
@@ -320,6 +329,11 @@ impl Engine {
         self.shared.cache.purge(&which).ok_or_else(nothing)
     }
 
+    /// How it stands with the store that gateways share, as JSON; `null` where there is none.
+    pub fn shared(&self) -> String {
+        serde_json::json!(self.store.as_ref().map(|store| store.standing())).to_string()
+    }
+
     pub fn stats(&self) -> [(&'static str, u64); 6] {
         [
             ("calls", self.shared.calls()),
@@ -345,6 +359,9 @@ impl Engine {
         }
         if let Some(recorder) = locked(&self.recorder).take() {
             recorder.close();
+            if let Some(store) = &self.store {
+                store.close();
+            }
             // What was debited in advance stays debited where this fails: too much, and never too little.
             if let Err(error) = self.shared.reserve.close() {
                 tracing::error!(%error, "quotas keep what was debited in advance");

@@ -21,6 +21,7 @@ pub mod record;
 pub mod reserve;
 pub mod respond;
 pub mod route;
+pub mod shared;
 pub mod shed;
 pub mod sign;
 

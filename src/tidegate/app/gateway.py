@@ -186,6 +186,7 @@ class Gateway:
             "addresses": self._addresses,
             **asdict(engine.stats()),
             "revision": supply.revision.number,
+            "shared": asdict(shared) if (shared := engine.shared()) else None,
         }
 
     def _take_calls(
@@ -197,7 +198,8 @@ class Gateway:
     ) -> None:
         engine.set_ready(ready=True)
         self._addresses = engine.addresses() | self._pages
-        weak = [f"{weakness.where}: {weakness.what}" for weakness in weaknesses(supply.declaration)]
+        known = [*weaknesses(supply.declaration), *supply.settings.weaknesses()]
+        weak = [f"{weakness.where}: {weakness.what}" for weakness in known]
         if state.root.weakness:
             weak.append(state.root.weakness)
         tell(Started(self._addresses, supply.revision.number, tuple(weak)))
@@ -231,7 +233,7 @@ class Supply:
         self, state: Services, engine: Engine, path: Path, settings: Settings, author: str
     ) -> None:
         self._state = state
-        self._settings = settings
+        self.settings = settings
         self._engine = engine
         self._path = path
         self._author = author
@@ -267,6 +269,7 @@ class Supply:
         self._declared = last.declaration if last else None
         self._store_away = Trouble(_log, "store_unavailable", "store_available_again")
         self._vault_away = Trouble(_log, "vault_locked", "vault_open_again")
+        self._shared_away = Trouble(_log, "shared_store_lost", "shared_store_back")
 
     @property
     def revision(self) -> Revision:
@@ -323,11 +326,22 @@ class Supply:
             self._store_away.met(reason=str(error))
         else:
             self._store_away.over()
+        self._follow_shared()
+
+    def _follow_shared(self) -> None:
+        shared = self._engine.shared()
+        if shared is None or shared.state == "starting":
+            return
+        if shared.state == "lost":
+            hint = f"each gateway goes by its part of every quota, one of {shared.nodes}"
+            self._shared_away.met(reason=shared.reason, hint=hint)
+        else:
+            self._shared_away.over()
 
     def _reread(self) -> None:
         try:
             self._read()
-            if load_settings(self._path) != self._settings:
+            if load_settings(self._path) != self.settings:
                 hint = "they come into force with the next start"
                 _log.warning("gateway_settings_changed", hint=hint)
         except ConfigErrors as wrong:

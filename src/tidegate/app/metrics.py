@@ -88,6 +88,14 @@ class _EngineMetrics(Collector):
             yield GaugeMetricFamily(name, what, value=value)
         lost = "Records that could not be kept."
         yield CounterMetricFamily("tidegate_events_lost", lost, value=stats.events_lost)
+        if (shared := self._engine.shared()) is not None:
+            what = "Whether the store that gateways share is reached."
+            reached = float(shared.state == "connected")
+            yield GaugeMetricFamily("tidegate_shared_connected", what, value=reached)
+            what = "Gateways that the store knows of."
+            yield GaugeMetricFamily("tidegate_shared_nodes", what, value=shared.present)
+            what = "How often the store was lost."
+            yield CounterMetricFamily("tidegate_shared_losses", what, value=shared.losses)
         found = self._engine.limits()
         yield from _limits(found["consumer_side"])
         yield from _quotas(found["quotas"])

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 from tidegate import catalog
+from tidegate.credentials.errors import CredentialRefused
+from tidegate.credentials.references import parse_reference, read_openbao
 from tidegate.domain.secret import Secret
-from tidegate.engine import CacheBounds, EngineConfig, Listener, ListenerTls, Resolver
+from tidegate.engine import (
+    CacheBounds,
+    EngineConfig,
+    EngineError,
+    Listener,
+    ListenerTls,
+    Resolver,
+    SharedStore,
+)
 
 
 def engine_config(settings: catalog.Settings, spool: Path) -> EngineConfig:
@@ -15,6 +26,7 @@ def engine_config(settings: catalog.Settings, spool: Path) -> EngineConfig:
 
     Raises:
         OSError: a file cannot be read.
+        EngineError: the shared store's password is not where it should be.
     """
     return EngineConfig(
         spool=spool,
@@ -35,7 +47,47 @@ def engine_config(settings: catalog.Settings, spool: Path) -> EngineConfig:
         cache=CacheBounds(
             settings.cache.bytes, settings.cache.client_bytes, settings.cache.answer_bytes
         ),
+        shared=_shared(settings.shared, spool) if settings.shared else None,
     )
+
+
+def _shared(store: catalog.SharedStore, spool: Path) -> SharedStore:
+    return SharedStore(
+        nodes=store.nodes,
+        # The spool belongs to one engine at a time, so no two gateways are known by its place.
+        node=store.node or f"{socket.gethostname()}:{spool.absolute()}",
+        socket=store.socket,
+        host=store.host,
+        port=store.port,
+        tls=store.tls,
+        ca_pem=store.ca.read_text() if store.ca else None,
+        prefix=store.prefix,
+        user=store.user,
+        password=_password(store),
+    )
+
+
+def _password(store: catalog.SharedStore) -> Secret | None:
+    if store.password_env is not None:
+        found = os.environ.get(store.password_env)
+        if not found:
+            raise EngineError(
+                f"the shared store's password is to be in the environment variable "
+                f"`{store.password_env}`, which is not set"
+            )
+        return Secret(found)
+    if store.password_file is not None:
+        return Secret(store.password_file.read_bytes().partition(b"\n")[0].rstrip(b"\r"))
+    if store.password_openbao is None:
+        return None
+    try:
+        reference = parse_reference(f"openbao:{store.password_openbao}")
+        values = read_openbao(reference).values
+    except CredentialRefused as refused:
+        raise EngineError(f"the shared store's password: {refused}") from None
+    if reference.field not in values:
+        raise EngineError("the shared store's password: name its field, `MOUNT/PATH#FIELD`")
+    return values[reference.field]
 
 
 def read_listener(listener: catalog.Listener) -> Listener:

@@ -13,7 +13,7 @@ from tidegate.catalog.origins import fill_origin, fill_origins
 from tidegate.catalog.patterns import OperationTable, matching
 from tidegate.catalog.preset import Preset, presets
 from tidegate.catalog.schema import json_schema
-from tidegate.catalog.settings import Listener, Resolver, Settings, load_settings
+from tidegate.catalog.settings import Listener, Resolver, Settings, SharedStore, load_settings
 from tidegate.catalog.weaknesses import Weakness, weaknesses
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Preset",
     "Resolver",
     "Settings",
+    "SharedStore",
     "Weakness",
     "fill_origin",
     "fill_origins",

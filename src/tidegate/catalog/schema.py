@@ -58,6 +58,7 @@ from tidegate.catalog.resilience_form import (
     RetryEntry,
 )
 from tidegate.catalog.rotation_form import RotationEntry
+from tidegate.catalog.shared_form import SharedEntry
 from tidegate.catalog.templates import WrongTemplateError, read_template
 from tidegate.catalog.yaml_source import Path
 
@@ -921,6 +922,8 @@ class GatewayEntry(Entry):
     """Numbers for Prometheus; none where absent."""
     cache: CacheBoundsEntry = CacheBoundsEntry()
     """How much is stored of answers, where providers declare a `cache`."""
+    shared: SharedEntry | None = None
+    """Where several gateways count together; this one counts alone where absent."""
 
 
 class File(Entry):

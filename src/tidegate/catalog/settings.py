@@ -8,10 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from tidegate.catalog.errors import ConfigError, ConfigErrors
 from tidegate.catalog.files import DeclaredFile, read_files
 from tidegate.catalog.schema import GatewayEntry, ListenEntry
+from tidegate.catalog.shared_form import SharedEntry, is_loopback
+from tidegate.catalog.weaknesses import Weakness
+
+_STORE_PORT: Final = 6379
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,32 @@ class CacheBounds:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedStore:
+    """The store at which `nodes` gateways count together. `socket`, or `host` and `port`.
+
+    The password is in one of three places; none: the store wants none.
+    """
+
+    nodes: int
+    node: str | None
+    prefix: str
+    socket: str | None = None
+    host: str = ""
+    port: int = 0
+    tls: bool = False
+    ca: Path | None = None
+    user: str | None = None
+    password_env: str | None = None
+    password_file: Path | None = None
+    password_openbao: str | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether counts and the password leave this machine without TLS."""
+        return self.socket is None and not self.tls and not is_loopback(self.host)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the engine starts with. `workers` None: one for each core."""
 
@@ -77,6 +109,15 @@ class Settings:
     metrics: str | None = None
     """Where Prometheus collects, as `address:port`."""
     cache: CacheBounds = CacheBounds()
+    shared: SharedStore | None = None
+    """Where several gateways count together."""
+
+    def weaknesses(self) -> list[Weakness]:
+        """What here lowers the guard."""
+        if self.shared is None or not self.shared.is_plain:
+            return []
+        what = "counts and the password travel without TLS; who is on the path can change them"
+        return [Weakness("gateway.shared", what)]
 
 
 def load_settings(path: Path) -> Settings:
@@ -113,6 +154,28 @@ def load_settings(path: Path) -> Settings:
         consent=_consent(entry, first.folder),
         metrics=entry.metrics.bind if entry.metrics else None,
         cache=CacheBounds(entry.cache.memory, entry.cache.per_client, entry.cache.answer),
+        shared=_shared(entry.shared, first.folder),
+    )
+
+
+def _shared(entry: SharedEntry | None, folder: Path) -> SharedStore | None:
+    if entry is None:
+        return None
+    parts = urlsplit(entry.valkey)
+    password = entry.password
+    return SharedStore(
+        nodes=entry.nodes,
+        node=entry.node,
+        prefix=entry.prefix,
+        socket=unquote(parts.path) if parts.scheme == "unix" else None,
+        host=parts.hostname or "",
+        port=parts.port or _STORE_PORT,
+        tls=parts.scheme == "rediss",
+        ca=folder / entry.ca if entry.ca else None,
+        user=entry.user,
+        password_env=password.env if password else None,
+        password_file=folder / password.file if password and password.file else None,
+        password_openbao=password.openbao if password else None,
     )
 
 
@@ -154,6 +217,12 @@ def _missing_files(first: DeclaredFile, entry: GatewayEntry) -> list[ConfigError
             (("gateway", "consent", "tls", key), name)
             for key, name in entry.consent.tls.model_dump().items()
         ]
+    if entry.shared is not None:
+        if entry.shared.ca is not None:
+            named.append((("gateway", "shared", "ca"), entry.shared.ca))
+        password = entry.shared.password
+        if password is not None and password.file is not None:
+            named.append((("gateway", "shared", "password", "file"), password.file))
     return [
         first.source.error(path, "this file is not there or cannot be read")
         for path, name in named

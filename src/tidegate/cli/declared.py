@@ -28,10 +28,11 @@ def check(path: _Path = DECLARATION, /, *, as_json: _Json = False) -> int:
     A weakness is no error: it is something allowed that lowers the guard, such as a private address
     range. The exit code is 1 when something is wrong.
     """
-    from tidegate.catalog import ConfigErrors, weaknesses
+    from tidegate.catalog import ConfigErrors, load_settings, weaknesses
 
     try:
         declaration = read_declaration(path)
+        settings = load_settings(path)
     except ConfigErrors as wrong:
         if not as_json:
             raise
@@ -39,7 +40,7 @@ def check(path: _Path = DECLARATION, /, *, as_json: _Json = False) -> int:
         errors = [{name: getattr(error, name) for name in fields} for error in wrong.errors]
         json_out({"ok": False, "errors": errors, "weaknesses": []})
         return REFUSED
-    weak = weaknesses(declaration)
+    weak = [*weaknesses(declaration), *settings.weaknesses()]
     if as_json:
         found = [{"where": weakness.where, "what": weakness.what} for weakness in weak]
         json_out({"ok": True, "errors": [], "weaknesses": found})

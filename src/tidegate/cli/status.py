@@ -35,6 +35,12 @@ def status(
     calls = counted(found["calls"], "call")
     sockets = counted(found["connections"], "connection")
     say(("carried   ", QUIET), f"{calls}; now {found['in_flight']:,} under way on {sockets}")
+    if shared := found["shared"]:
+        if shared["state"] == "lost":
+            say(("shared    ", WEAK), f"the store is lost: {shared['reason']}; quotas by parts")
+        else:
+            nodes = f"{shared['present']} of {shared['nodes']} gateways"
+            say(("shared    ", QUIET), f"{shared['state']}, {nodes}, {shared['pots']:,} counts")
     if found["events_lost"]:
         say(("lost      ", WEAK), counted(found["events_lost"], "record"))
     return DONE

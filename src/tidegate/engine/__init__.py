@@ -7,8 +7,22 @@ a call on a snapshot without making it. `tidegate.engine.transport` puts `fetch`
 
 from tidegate.engine import _memory as _memory  # isort: split  # before the engine is loaded
 from tidegate.engine.cache import CachePurge, CacheShare, CacheStats
-from tidegate.engine.config import CacheBounds, EngineConfig, Listener, ListenerTls, Resolver
-from tidegate.engine.engine import Engine, EventBatch, Stats, classify_address, version
+from tidegate.engine.config import (
+    CacheBounds,
+    EngineConfig,
+    Listener,
+    ListenerTls,
+    Resolver,
+    SharedStore,
+)
+from tidegate.engine.engine import (
+    Engine,
+    EventBatch,
+    SharedStanding,
+    Stats,
+    classify_address,
+    version,
+)
 from tidegate.engine.errors import EngineError, FetchError
 from tidegate.engine.explain import (
     ExplainRequest,
@@ -38,6 +52,8 @@ __all__ = [
     "Listener",
     "ListenerTls",
     "Resolver",
+    "SharedStanding",
+    "SharedStore",
     "Signing",
     "Stats",
     "check_snapshot",

@@ -114,6 +114,8 @@ class Engine:
         """Take out of the cache what a JSON object names; how many answers those were."""
     def stats(self) -> dict[str, int]:
         """Counters: calls, in_flight, connections, spool_bytes, events_lost, revision."""
+    def shared(self) -> str:
+        """How it stands with the store that gateways share, as JSON; `null` where there is none."""
     def limits(self) -> str:
         """The live state of every limit, as JSON."""
     def set_ready(self, ready: bool) -> None: ...

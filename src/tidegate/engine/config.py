@@ -52,6 +52,43 @@ class CacheBounds:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedStore:
+    """Where `nodes` engines count together: a `socket`, or `host` and `port`, with or without TLS.
+
+    `node` is what this engine is known by, the same after a restart.
+    """
+
+    nodes: int
+    node: str
+    socket: str | None = None
+    host: str = ""
+    port: int = 0
+    tls: bool = False
+    ca_pem: str | None = None
+    prefix: str = "tidegate"
+    user: str | None = None
+    password: Secret | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Write what the native engine reads. It holds the password."""
+        place: dict[str, object] = {"host": self.host, "port": self.port}
+        if self.socket is not None:
+            at: dict[str, object] = {"unix": self.socket}
+        elif self.tls:
+            at = {"tls": {**place, "ca_pem": self.ca_pem}}
+        else:
+            at = {"tcp": place}
+        return {
+            "at": at,
+            "nodes": self.nodes,
+            "node": self.node,
+            "prefix": self.prefix,
+            "user": self.user,
+            "password": self.password.reveal().decode() if self.password else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class EngineConfig:
     """How the engine runs. What it decides comes later, by `Engine.publish`."""
 
@@ -67,6 +104,8 @@ class EngineConfig:
     record: bool = True
     resolver: Resolver = Resolver()
     cache: CacheBounds = CacheBounds()
+    shared: SharedStore | None = None
+    """None: this engine counts alone."""
 
     def to_json(self) -> str:
         """Write what the native engine reads. It holds the listeners' keys: it is never logged."""
@@ -84,6 +123,7 @@ class EngineConfig:
                 "record": self.record,
                 "resolver": asdict(self.resolver),
                 "cache": asdict(self.cache),
+                "shared": self.shared.to_json() if self.shared else None,
             }
         )
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from tidegate.domain.call import Gap
 from tidegate.domain.hook import Signed, SigningCall
@@ -41,6 +41,23 @@ class Stats:
     spool_bytes: int
     events_lost: int
     revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedStanding:
+    """How it stands with the store at which several gateways count together."""
+
+    state: Literal["starting", "connected", "lost"]
+    nodes: int
+    present: int
+    """How many of the nodes are connected, as the store said last."""
+    settled: bool
+    """Whether the store knows of all that every node holds."""
+    reason: str | None
+    """Why it is lost."""
+    losses: int
+    pots: int
+    """How many quotas' counts this node has a part of."""
 
 
 class Engine:
@@ -225,6 +242,11 @@ class Engine:
         """Read the counters."""
         counters = self._native.stats()
         return Stats(**{name: counters[name] for name in Stats.__slots__})
+
+    def shared(self) -> SharedStanding | None:
+        """Say how it stands with the store that gateways share; None where there is none."""
+        found = json.loads(self._native.shared())
+        return SharedStanding(**found) if found else None
 
     def limits(self) -> dict[str, Any]:
         """Read the live state of every limit; docs/reference/engine.md says what is in it."""

@@ -21,9 +21,14 @@ use super::rule::{Draw, Plan, Quota, Whose};
 use super::signal::Signal;
 use crate::class::Class;
 use crate::ratelimit::Allowance;
+use crate::shared::{Holder, Lent, Store};
 
 /// How long a call waits at most for its debit to be on disk, whether or not it may wait for the quota.
 const WRITTEN: Duration = Duration::from_secs(5);
+/// And how long for the answer of the store that nodes share.
+const LEASED: Duration = Duration::from_secs(1);
+/// How many calls wait for that at once.
+const HASTY_MAX: usize = 10_000;
 
 #[derive(Debug)]
 pub struct Desk {
@@ -32,6 +37,9 @@ pub struct Desk {
     keeper: Arc<Keeper>,
     debits: Option<Arc<Debits>>,
     clock: Option<Arc<VirtualClock>>,
+    /// Where several nodes count together.
+    store: Option<Arc<Store>>,
+    own: Weak<Self>,
     state: Mutex<State>,
 }
 
@@ -46,6 +54,17 @@ struct State {
     round: u64,
     /// When the keeper looks next.
     look_at: Option<Nanos>,
+    /// Calls that wait for the store's answer and for nothing else.
+    hasty: Vec<Hasty>,
+}
+
+/// Where such a call stands in the room.
+#[derive(Debug)]
+struct Hasty {
+    class: Class,
+    client: Arc<str>,
+    id: u64,
+    shares: Box<[Share]>,
 }
 
 /// Whose pot it is: the quota, the connection, and the part of it that has a pot of its own.
@@ -88,8 +107,17 @@ pub struct Place {
     pub door: oneshot::Receiver<Nanos>,
     /// Until when it is worth waiting.
     pub until: Nanos,
-    /// Whether it waits for nothing but the disk.
-    pub for_disk: bool,
+    pub waits_for: WaitsFor,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// Its turn.
+    Quota,
+    /// Nothing but the disk.
+    Disk,
+    /// Nothing but the answer of the store that nodes share.
+    Store,
 }
 
 /// Why a call does not go.
@@ -164,8 +192,18 @@ impl Desk {
         keeper: Arc<Keeper>,
         debits: Option<Arc<Debits>>,
         clock: Option<Arc<VirtualClock>>,
-    ) -> Self {
-        Self { provider, origin, keeper, debits, clock, state: Mutex::default() }
+        store: Option<Arc<Store>>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|own| Self {
+            provider,
+            origin,
+            keeper,
+            debits,
+            clock,
+            store,
+            own: Weak::clone(own),
+            state: Mutex::default(),
+        })
     }
 
     pub fn now(&self) -> Now {
@@ -195,7 +233,11 @@ impl Desk {
             let gone = key.connection.as_deref().is_some_and(|account| !has(account));
             match plan.quotas.iter().find(|quota| quota.name == key.quota) {
                 Some(quota) if !gone => {
+                    let goes_on = pot.quota.counts_as(quota);
                     pot.becomes(now, quota);
+                    if !goes_on {
+                        pot.lent = self.lend(pot, *number, plan.turn);
+                    }
                     true
                 }
                 // What calls hold or wait for stays until they are done; what is on disk is read again.
@@ -230,7 +272,7 @@ impl Desk {
             return Asked::Taken(now.at, shares);
         }
         match state.may_wait(now, when, &shares, asking) {
-            Ok((until, for_disk)) => self.enter(&mut state, now, shares, asking, until, for_disk),
+            Ok((until, waits_for)) => self.enter(&mut state, now, shares, asking, until, waits_for),
             Err(refused) => Asked::Refused(refused),
         }
     }
@@ -242,7 +284,7 @@ impl Desk {
         shares: Box<[Share]>,
         asking: &Asking<'_>,
         until: Nanos,
-        for_disk: bool,
+        waits_for: WaitsFor,
     ) -> Asked {
         let (door, mut opened) = oneshot::channel();
         for (pot, cost) in &*shares {
@@ -254,7 +296,11 @@ impl Desk {
         if let Ok(taken) = opened.try_recv() {
             return Asked::Taken(taken, shares);
         }
-        Asked::Waits(Place { id, class: asking.class, shares, door: opened, until, for_disk })
+        if waits_for == WaitsFor::Store {
+            let (class, client) = (asking.class, Arc::clone(asking.client));
+            state.hasty.push(Hasty { class, client, id, shares: shares.clone() });
+        }
+        Asked::Waits(Place { id, class: asking.class, shares, door: opened, until, waits_for })
     }
 
     /// The time of a place is up, or its consumer has left. What it was given meanwhile goes back.
@@ -452,14 +498,33 @@ impl Desk {
             };
             let number = match state.index.get(&key) {
                 Some(number) => *number,
-                None => self.new_pot(state, now, quota, key),
+                None => self.new_pot(state, now, quota, plan.turn, key),
             };
             shares.push((number, draw.cost));
         }
         shares.into()
     }
 
-    fn new_pot(self: &Arc<Self>, state: &mut State, now: Now, quota: &Arc<Quota>, key: Key) -> usize {
+    /// This node's part of a pot, where several share it.
+    fn lend(self: &Arc<Self>, pot: &Pot, number: usize, dearest: u64) -> Option<Arc<Lent>> {
+        let store = self.store.as_ref()?;
+        let given =
+            |text: &Option<Arc<str>>| text.as_ref().map_or_else(String::new, |text| format!("+{text}"));
+        let (connection, part) = (given(&pot.connection), given(&pot.part));
+        let name = ["quota", &self.provider, &pot.quota.name, &connection, &part, pot.quota.kind.name()];
+        let holder: Weak<Self> = Weak::clone(&self.own);
+        let keeps = pot.quota.kind.is_durable();
+        Some(store.lend(&name, pot.pool(store.nodes(), dearest), keeps, holder, number))
+    }
+
+    fn new_pot(
+        self: &Arc<Self>,
+        state: &mut State,
+        now: Now,
+        quota: &Arc<Quota>,
+        turn: u64,
+        key: Key,
+    ) -> usize {
         let debited = self.debits.as_ref().filter(|_| quota.kind.is_durable()).map(|debits| {
             let account = Account {
                 provider: Arc::clone(&self.provider),
@@ -472,7 +537,9 @@ impl Desk {
         });
         let mut pot = Pot::new(Arc::clone(quota), key.connection.clone(), key.part.clone(), debited);
         pot.restore(now);
-        let number = state.pots.insert(pot);
+        let number = state.pots.vacant_key();
+        pot.lent = self.lend(&pot, number, turn);
+        state.pots.insert(pot);
         state.index.insert(key, number);
         number
     }
@@ -482,7 +549,37 @@ impl Desk {
     }
 }
 
+impl Holder for Desk {
+    fn refresh(&self, lent: &Arc<Lent>) {
+        let now = self.now();
+        if let Some(pot) = self.state().pots.get_mut(lent.number).filter(|pot| pot.has(lent)) {
+            pot.refresh(now);
+        }
+    }
+
+    fn changed(&self, _: &Arc<Lent>) {
+        let now = self.now();
+        let mut state = self.state();
+        if let Some(desk) = self.own.upgrade() {
+            desk.admit(&mut state, now);
+        }
+        state.dismiss(now);
+    }
+}
+
 impl State {
+    /// Who waited for the store's answer alone, and was not let in by it, need not wait any longer.
+    fn dismiss(&mut self, now: Now) {
+        for hasty in std::mem::take(&mut self.hasty) {
+            self.round += 1;
+            if matches!(self.look(now, &hasty.shares), When::Leased | When::Written) {
+                self.hasty.push(hasty);
+            } else if self.room.leave(hasty.class, &hasty.client, hasty.id).is_some() {
+                self.unqueue(hasty.class, &hasty.shares);
+            }
+        }
+    }
+
     /// When a call could go; a pot that was found exhausted in this round is kept for who found it so.
     fn look(&mut self, now: Now, shares: &[Share]) -> When {
         let mut when = When::Now;
@@ -543,9 +640,16 @@ impl State {
         when: When,
         shares: &[Share],
         asking: &Asking<'_>,
-    ) -> Result<(Nanos, bool), Refused> {
+    ) -> Result<(Nanos, WaitsFor), Refused> {
         if when == When::Written {
-            return Ok((asking.deadline.min(now.at.saturating_add(nanos(WRITTEN))), true));
+            return Ok((asking.deadline.min(now.at.saturating_add(nanos(WRITTEN))), WaitsFor::Disk));
+        }
+        let queues = |share: &Share| {
+            let quota = &self.pots[share.0].quota;
+            quota.queue.is_some_and(|queue| self.room.len() < queue.length)
+        };
+        if when == When::Leased && !shares.iter().all(queues) && self.hasty.len() < HASTY_MAX {
+            return Ok((asking.deadline.min(now.at.saturating_add(nanos(LEASED))), WaitsFor::Store));
         }
         let lacking: Vec<Share> = if when == When::Now {
             shares.to_vec()
@@ -577,7 +681,7 @@ impl State {
         if full && !self.make_room(asking) {
             return Err(self.refused(now, Why::RoomFull, shares, &lacking, None));
         }
-        Ok((until_at, false))
+        Ok((until_at, WaitsFor::Quota))
     }
 
     /// Somebody with more calls waiting gives up a place. Its door closes, which tells it why.

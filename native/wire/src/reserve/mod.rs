@@ -36,9 +36,10 @@ use crate::decide::AllowedCall;
 use crate::dialect::Listening;
 use crate::error::{Code, Refusal};
 use crate::ratelimit::{self, Throttled};
+use crate::shared::Store;
 use crate::snapshot::Snapshot;
 use debits::Debits;
-use desk::{Asked, Asking, Desk, Ending, Held, Place, Refused, Why};
+use desk::{Asked, Asking, Desk, Ending, Held, Place, Refused, WaitsFor, Why};
 use keeper::Keeper;
 use model::Nanos;
 use rule::{Quota, Settle};
@@ -57,6 +58,7 @@ pub struct Reserve {
     /// None in a simulation, which leaves nothing behind.
     debits: Option<Arc<Debits>>,
     clock: Option<Arc<VirtualClock>>,
+    store: Option<Arc<Store>>,
     desks: Mutex<HashMap<Arc<str>, Arc<Desk>>>,
 }
 
@@ -82,14 +84,14 @@ pub struct Waited {
 }
 
 impl Reserve {
-    /// `spool` is the folder that this engine has the lock of.
-    pub fn open(spool: &Path) -> io::Result<Self> {
-        let origin = Instant::now();
+    /// `spool` is the folder that this engine has the lock of, `origin` the moment from which times count.
+    pub fn open(spool: &Path, origin: Instant, store: Option<Arc<Store>>) -> io::Result<Self> {
         Ok(Self {
             origin,
             keeper: Arc::new(Keeper::new(origin)),
             debits: Some(Arc::new(Debits::open(spool.join(DEBITS))?)),
             clock: None,
+            store,
             desks: Mutex::default(),
         })
     }
@@ -98,7 +100,7 @@ impl Reserve {
     pub(crate) fn simulated(clock: Arc<VirtualClock>) -> Self {
         let origin = Instant::now();
         let keeper = Arc::new(Keeper::simulated(origin));
-        Self { origin, keeper, debits: None, clock: Some(clock), desks: Mutex::default() }
+        Self { origin, keeper, debits: None, clock: Some(clock), store: None, desks: Mutex::default() }
     }
 
     /// When waiting calls are to be looked after next, in a simulation.
@@ -129,7 +131,8 @@ impl Reserve {
             let desk = Arc::clone(self.desks().entry(Arc::clone(&provider.name)).or_insert_with(|| {
                 let (keeper, debits, clock) =
                     (Arc::clone(&self.keeper), self.debits.clone(), self.clock.clone());
-                Arc::new(Desk::new(Arc::clone(&provider.name), self.origin, keeper, debits, clock))
+                let (name, store) = (Arc::clone(&provider.name), self.store.clone());
+                Desk::new(name, self.origin, keeper, debits, clock, store)
             }));
             let accounts = snapshot.accounts(number);
             desk.declare(plan, |account| accounts.contains(account));
@@ -227,7 +230,12 @@ impl Waiting<'_> {
         let Some(place) = &mut self.place else { return Err(Why::TooLate) };
         let until = self.desk.instant(place.until);
         let told = tokio::time::timeout_at(until.into(), &mut place.door).await;
-        told.map_err(|_| Why::TooLate)?.map_err(|_| Why::RoomFull)
+        // Who waits for the store's answer alone is told by a closed door that there was nothing.
+        let (late, closed) = match place.waits_for {
+            WaitsFor::Store => (Why::Exhausted, Why::Exhausted),
+            WaitsFor::Quota | WaitsFor::Disk => (Why::TooLate, Why::RoomFull),
+        };
+        told.map_err(|_| late)?.map_err(|_| closed)
     }
 
     fn in_vain(&self, why: Option<Why>, place: Option<Place>, provider: &str) -> Refusal {
@@ -235,7 +243,7 @@ impl Waiting<'_> {
             return Refusal::new(Code::Internal, "A call lost its place.");
         };
         self.desk.leave(self.client, &mut place);
-        if place.for_disk {
+        if place.waits_for == WaitsFor::Disk {
             return Refusal::new(
                 Code::Overloaded,
                 "What is used of a day's or a month's quota cannot be written to disk, and nothing goes unwritten.",

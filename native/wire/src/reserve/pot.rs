@@ -13,12 +13,16 @@ use super::rule::{Kind, Quota};
 use super::signal::Signal;
 use crate::class::Class;
 use crate::ratelimit::Allowance;
+use crate::shared::Lent;
+use crate::shared::part::{Limit, Pool, Room};
 
 /// How much later than it said a closed pot reopens, at most: not all who wait come back at once.
 const JITTER_SHARE: u64 = 10;
 /// How long a pot is closed when the provider does not say; twice as long each further time.
 const BACK_OFF: Duration = Duration::from_secs(1);
 const BACK_OFF_MAX: Duration = Duration::from_secs(60);
+/// After so long calls of a node that is gone, or let go of its part, are taken for ended.
+const CALLS_END: Duration = Duration::from_secs(60);
 /// For how long a pot that reopens goes at half its rate: a window, within these.
 const PACE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -32,6 +36,8 @@ pub struct Pot {
     model: Model,
     /// What is on disk, for a count that outlives the engine.
     pub debited: Option<Debited>,
+    /// This node's part of it, where several nodes share it.
+    pub lent: Option<Arc<Lent>>,
     /// What calls have taken that are not answered.
     in_flight: u64,
     /// How many calls hold a share of it.
@@ -82,6 +88,7 @@ impl Pot {
             connection,
             part,
             debited,
+            lent: None,
             in_flight: 0,
             held: 0,
             waiting: 0,
@@ -133,6 +140,9 @@ impl Pot {
             }
             _ => {}
         }
+        if when == When::Now {
+            when = self.by_part(now, cost);
+        }
         if when == When::Now
             && let (Some(debited), Model::Calendar(calendar)) = (&mut self.debited, &mut self.model)
         {
@@ -146,8 +156,28 @@ impl Pot {
         when
     }
 
+    /// When this node's part has so much.
+    fn by_part(&mut self, now: Now, cost: u64) -> When {
+        let Some(lent) = &self.lent else { return When::Now };
+        match lent.room(now.at, self.model.taken(now), cost) {
+            Room::Yes => When::Now,
+            Room::Asked => When::Leased,
+            Room::Dry(at) => When::At(at),
+            Room::Alone(Limit::Paced(When::Never)) => When::Released,
+            Room::Alone(Limit::Paced(when)) => when,
+            Room::Alone(Limit::Held { most, rises }) => match (self.model.within(now, cost, most), rises) {
+                (When::At(at), Some(rises)) => When::At(at.min(rises)),
+                (_, Some(rises)) => When::At(rises),
+                (when, None) => when,
+            },
+        }
+    }
+
     pub fn take(&mut self, now: Now, cost: u64) {
         self.model.take(now, cost);
+        if let Some(lent) = &self.lent {
+            lent.take(now.at, cost);
+        }
         self.in_flight += cost;
         self.held += 1;
         if let Some(cap) = &mut self.cap {
@@ -164,6 +194,9 @@ impl Pot {
     /// A call that took it at `taken` never left.
     pub fn give_back(&mut self, now: Now, taken: Nanos, cost: u64) {
         self.model.give_back(now, taken, cost);
+        if let Some(lent) = &self.lent {
+            lent.part().refund(now.at, self.unrestored(now, taken, cost));
+        }
         self.in_flight = self.in_flight.saturating_sub(cost);
         self.held = self.held.saturating_sub(1);
         if let Some(cap) = &mut self.cap {
@@ -174,6 +207,14 @@ impl Pot {
     /// The provider has answered a call that took it at `taken`, or will not any more.
     pub fn answered(&mut self, now: Now, taken: Nanos, estimated: u64, actual: u64) {
         self.model.answered(now, taken, estimated, actual);
+        if let Some(lent) = &self.lent {
+            let mut part = lent.part();
+            if actual > estimated {
+                part.debit(now.at, actual - estimated);
+            } else if actual < estimated {
+                part.refund(now.at, self.unrestored(now, taken, estimated - actual));
+            }
+        }
         self.in_flight = self.in_flight.saturating_sub(estimated);
     }
 
@@ -288,7 +329,10 @@ impl Pot {
     }
 
     pub fn left(&mut self, now: Now) -> u64 {
-        let left = self.model.left(now);
+        let mut left = self.model.left(now);
+        if let Some(lent) = &self.lent {
+            left = left.min(lent.part().left());
+        }
         if self.closed_for(now).is_some() {
             return 0;
         }
@@ -326,6 +370,45 @@ impl Pot {
     /// How much of it there is now: of an adaptive limit, what it has come to.
     pub fn limit(&self) -> u64 {
         if let Model::Concurrency(model) = &self.model { model.limit() } else { self.model.most() }
+    }
+
+    /// The pot that nodes share, of which this is a part; `dearest` is what the dearest call takes.
+    pub fn pool(&self, nodes: u64, dearest: u64) -> Pool {
+        let quota = self.model.most();
+        let interval = self.model.interval();
+        let window = match (interval, &self.quota.kind) {
+            (Some(interval), _) => Duration::from_nanos(interval.saturating_mul(quota)),
+            (_, Kind::Concurrency { .. }) => CALLS_END,
+            // As long as a day or month can be.
+            (_, Kind::Calendar { .. }) => self.quota.kind.window().mul_f64(1.12),
+            // A window's end is known to the second, a log's ageing to a thousandth.
+            (_, kind) => kind.window().mul_f64(1.01) + Duration::from_secs(1),
+        };
+        Pool { quota, step: Pool::step(quota, self.quota.kind.rate(), dearest), window, interval, nodes }
+    }
+
+    /// What of a cost that was taken then has not come back by itself.
+    fn unrestored(&self, now: Now, taken: Nanos, cost: u64) -> u64 {
+        let restored =
+            self.model.interval().map_or(0, |interval| now.at.saturating_sub(taken) / interval.max(1));
+        cost.saturating_sub(restored)
+    }
+
+    pub fn has(&self, lent: &Arc<Lent>) -> bool {
+        self.lent.as_ref().is_some_and(|own| Arc::ptr_eq(own, lent))
+    }
+
+    /// Tell the part what counts now.
+    pub fn refresh(&mut self, now: Now) {
+        if let Some(lent) = &self.lent {
+            // The provider may have said that there is more or less than was declared.
+            let pool = lent.part().pool();
+            let (quota, interval) = (self.model.most(), self.model.interval());
+            if (pool.quota, pool.interval) != (quota, interval) {
+                lent.part().becomes(Pool { quota, interval, ..pool });
+            }
+            lent.part().saw(now.at, self.model.taken(now));
+        }
     }
 
     /// Begin where the engine before this one ended.

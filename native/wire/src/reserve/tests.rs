@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::debits::{Debits, read_lines};
-use super::desk::{Asked, Asking, Desk, Ending, Held, Why};
+use super::desk::{Asked, Asking, Desk, Ending, Held, WaitsFor, Why};
 use super::keeper::Keeper;
 use super::rule::{Draw, Plan, RawQuota};
 use super::signal::Signal;
@@ -40,8 +40,9 @@ impl Place {
         let origin = Instant::now();
         let keeper = Arc::new(Keeper::new(origin));
         let debits = Arc::new(Debits::open(folder.path().join("debits")).expect("debits"));
-        let desk = Desk::new("there".into(), origin, Arc::clone(&keeper), Some(Arc::clone(&debits)), None);
-        Self { folder, desk: Arc::new(desk), debits, keeper }
+        let desk =
+            Desk::new("there".into(), origin, Arc::clone(&keeper), Some(Arc::clone(&debits)), None, None);
+        Self { folder, desk, debits, keeper }
     }
 
     fn ask(&self, plan: &Plan, client: &str, class: Class, patience: Duration) -> Asked {
@@ -321,7 +322,7 @@ fn a_count_that_clients_share_is_not_told() {
     let asked = place.ask(&shared, "globex", Class::Normal, Duration::from_secs(60));
     let Asked::Refused(refused) = asked else { panic!("{asked:?}") };
     assert!(refused.limits.is_empty());
-    assert_eq!(refused.violated, ["q".into()]);
+    assert_eq!(refused.violated, [Arc::<str>::from("q")]);
 }
 
 #[test]
@@ -346,7 +347,7 @@ fn what_is_used_of_a_day_outlives_the_engine() {
             let (taken, shares) = match asked {
                 Asked::Taken(taken, shares) => (taken, shares),
                 Asked::Waits(waiting) => {
-                    assert!(waiting.for_disk);
+                    assert_eq!(waiting.waits_for, WaitsFor::Disk);
                     (waiting.door.blocking_recv().expect("on disk"), waiting.shares)
                 }
                 Asked::Refused(refused) => panic!("round {round}: {refused:?}"),

@@ -79,6 +79,10 @@ impl Concurrency {
         None
     }
 
+    pub fn taken(&self) -> u64 {
+        self.in_flight
+    }
+
     /// How many may be in flight now.
     pub fn limit(&self) -> u64 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and `most`")]

@@ -28,6 +28,15 @@ impl Gcra {
         Self { interval, burst: capacity.max(1), tat: 0 }
     }
 
+    /// So many at once, which may be none, and so long for each to come back.
+    pub fn paced(interval: Nanos, burst: u64) -> Self {
+        Self { interval: interval.max(1), burst, tat: 0 }
+    }
+
+    pub fn interval(&self) -> Nanos {
+        self.interval
+    }
+
     pub fn when(&self, now: Now, cost: u64) -> When {
         if cost > self.burst {
             return When::Never;

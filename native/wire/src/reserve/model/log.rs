@@ -99,6 +99,11 @@ impl Log {
         Some(until(now.at, at.saturating_add(self.window.saturating_mul(rounds))))
     }
 
+    pub fn taken(&mut self, now: Now) -> u64 {
+        self.forget(now);
+        self.used()
+    }
+
     fn used(&self) -> u64 {
         self.in_flight + self.counted
     }

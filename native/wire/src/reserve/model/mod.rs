@@ -50,6 +50,8 @@ pub enum When {
     Released,
     /// When it is on disk that so much is used, which will be soon.
     Written,
+    /// When the store that nodes share has answered, which will be soon.
+    Leased,
     /// It is more than there ever is.
     Never,
 }
@@ -63,6 +65,7 @@ impl When {
             (Self::At(one), Self::At(other)) => Self::At(one.max(other)),
             (Self::At(at), _) | (_, Self::At(at)) => Self::At(at),
             (Self::Released, _) | (_, Self::Released) => Self::Released,
+            (Self::Leased, _) | (_, Self::Leased) => Self::Leased,
             (Self::Written, _) | (_, Self::Written) => Self::Written,
             (Self::Now, Self::Now) => Self::Now,
         }
@@ -146,6 +149,42 @@ impl Model {
         if let Self::Window(model) = self {
             model.ends(now, sent, reset);
         }
+    }
+
+    /// What counts now; nothing where it restores itself.
+    pub fn taken(&mut self, now: Now) -> u64 {
+        match self {
+            Self::Gcra(_) => 0,
+            Self::Log(model) => model.taken(now),
+            Self::Window(model) => model.taken(now),
+            Self::Concurrency(model) => model.taken(),
+            Self::Calendar(model) => model.count(now).used,
+        }
+    }
+
+    /// When `cost` can be taken if no more than `most` may count.
+    pub fn within(&mut self, now: Now, cost: u64, most: u64) -> When {
+        let when = match self {
+            Self::Log(model) => {
+                let quota = std::mem::replace(&mut model.quota, most);
+                let when = model.when(now, cost);
+                model.quota = quota;
+                when
+            }
+            Self::Window(model) => {
+                let quota = std::mem::replace(&mut model.quota, most);
+                let when = model.when(now, cost);
+                model.quota = quota;
+                when
+            }
+            Self::Gcra(_) | Self::Concurrency(_) | Self::Calendar(_) => When::Released,
+        };
+        if when == When::Never { When::Released } else { when }
+    }
+
+    /// How long one unit takes to be restored, where that follows a pace.
+    pub fn interval(&self) -> Option<Nanos> {
+        if let Self::Gcra(model) = self { Some(model.interval()) } else { None }
     }
 
     /// How much can be taken at once, now.

@@ -114,6 +114,11 @@ impl Window {
         Some(end.saturating_add(self.length.saturating_mul(rounds)))
     }
 
+    pub fn taken(&mut self, now: Now) -> u64 {
+        self.roll(now);
+        self.used + self.in_flight
+    }
+
     fn roll(&mut self, now: Now) {
         let Some(end) = self.end.filter(|end| *end <= now.at) else { return };
         let next = end.saturating_add(nanos(self.length));
