@@ -73,8 +73,8 @@ def _overshoot(stage: Stage) -> float:
     quota = Quota("q", "log", 400, _ALL, window_ms=3_600_000)
     over: list[int] = []
     for workers in (1, 4, 8):
-        with counting() as provider, _engine(stage, provider, quota, workers=workers) as engine:
-            engine.call_for(lambda _, gone: gone < 100, threads=16)
+        with counting() as provider, engine(stage, provider, quota, workers=workers) as running:
+            running.call_for(lambda _, gone: gone < 100, threads=16)
             if provider.calls < 400:
                 raise BenchError(f"only {provider.calls} of 400 calls came through")
             over.append(provider.calls - 400)
@@ -87,14 +87,14 @@ def _fairness(stage: Stage, seconds: float) -> float:
         "q", "gcra", 101, _ALL, 1_000, 1, scope="provider", queue=QuotaQueue(9_000, 2_000)
     )
     callers = [_CLIENTS[0]] * 40 + [name for name in _CLIENTS[1:] for _ in range(4)]
-    with counting() as provider, _engine(stage, provider, quota) as engine:
+    with counting() as provider, engine(stage, provider, quota) as running:
         until: list[float] = []
 
         def goes_on(_: int, __: int) -> bool:
             return not until or time.monotonic() < until[0]
 
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(engine.call_for, goes_on, clients=callers)
+            pool.submit(running.call_for, goes_on, clients=callers)
             # All callers are there; what still waits in the end is the busy client's, and no part of it.
             time.sleep(2)
             before = Counter(provider.by_client)
@@ -108,23 +108,23 @@ def _fairness(stage: Stage, seconds: float) -> float:
 def _queue_times(stage: Stage, times: int) -> dict[str, float]:
     """How far from its deadline a waiting call ends, and how soon a hopeless one: the worst of them (ms)."""
     busy = Quota("q", "concurrency", 1, _ALL, queue=QuotaQueue(_PATIENCE_MS, 100))
-    with counting() as provider, _engine(stage, provider, busy) as engine:
+    with counting() as provider, engine(stage, provider, busy) as running:
         provider.hold_s = times * 0.05 + _PATIENCE_MS / 1_000 + 1
         with ThreadPoolExecutor(times + 1) as pool:
-            pool.submit(engine.call)
+            pool.submit(running.call)
             while not provider.calls:
                 time.sleep(0.01)
             ended: list[float] = []
             for future in [
-                pool.submit(_after, number * 0.02, engine.timed) for number in range(times)
+                pool.submit(_after, number * 0.02, running.timed) for number in range(times)
             ]:
                 status, took_ms = future.result()
                 if status == 429:
                     ended.append(abs(took_ms - _PATIENCE_MS))
     spent = Quota("q", "log", 1, _ALL, window_ms=3_600_000, queue=QuotaQueue(_PATIENCE_MS, 100))
-    with counting() as provider, _engine(stage, provider, spent) as engine:
-        engine.call()
-        early = [engine.timed()[1] for _ in range(times * 5)]
+    with counting() as provider, engine(stage, provider, spent) as running:
+        running.call()
+        early = [running.timed()[1] for _ in range(times * 5)]
     if not ended:
         raise BenchError("no call waited until its deadline")
     return {"traffic.queue_deadline_error_ms": max(ended), "traffic.early_refusal_ms": max(early)}
@@ -137,29 +137,29 @@ def _kills(stage: Stage, kills: int) -> float:
     with counting() as provider:
         for _ in range(kills):
             with (
-                _engine(stage, provider, quota, folder="kills") as engine,
+                engine(stage, provider, quota, folder="kills") as running,
                 ThreadPoolExecutor(4) as pool,
             ):
-                waiting = [pool.submit(engine.call) for _ in range(8)]
+                waiting = [pool.submit(running.call) for _ in range(8)]
                 waiting[0].result()
-                engine.process.kill()
+                running.process.kill()
                 for one in waiting:
                     one.exception()
             debited = (stage.folder / "kills" / "spool" / "debits").read_text().splitlines()
             if max(json.loads(line)["used"] for line in debited) < provider.calls:
                 raise BenchError("a call was sent that was not debited")
-        with _engine(stage, provider, quota, folder="kills") as engine:
-            engine.call_for(lambda status, _: status == 200)
+        with engine(stage, provider, quota, folder="kills") as running:
+            running.call_for(lambda status, _: status == 200)
         return provider.calls - amount
 
 
 def _retry_after(stage: Stage, seconds: int) -> dict[str, float]:
     """From a 429 with `Retry-After: 30` to the next call that reaches the provider (s)."""
     quota = Quota("q", "log", 1_000, _ALL, window_ms=60_000, queue=QuotaQueue(60_000, 100))
-    with counting() as provider, _engine(stage, provider, quota) as engine:
+    with counting() as provider, engine(stage, provider, quota) as running:
         provider.refusing_s = seconds
-        engine.call()
-        engine.call()
+        running.call()
+        running.call()
         first, second = provider.times
     waited = second - first
     return {
@@ -169,10 +169,20 @@ def _retry_after(stage: Stage, seconds: int) -> dict[str, float]:
 
 
 @dataclass
-class _Engine:
+class Engine:
+    """One engine that runs."""
+
     process: subprocess.Popen[str]
     port: int
     token: str
+
+    def told(self) -> dict[str, Any]:
+        """How it stands with the store that it shares, and its limits."""
+        if self.process.stdin is None or self.process.stdout is None:
+            raise BenchError("the engine was not started to be spoken to")
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
 
     def call(
         self, client: str = _CLIENTS[0], connection: http.client.HTTPConnection | None = None
@@ -224,9 +234,16 @@ def _after(wait_s: float, call: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def _engine(
-    stage: Stage, provider: Counting, quota: Quota, *, workers: int = 2, folder: str | None = None
-) -> Iterator[_Engine]:
+def engine(
+    stage: Stage,
+    provider: Counting,
+    quota: Quota,
+    *,
+    workers: int = 2,
+    folder: str | None = None,
+    shared: dict[str, object] | None = None,
+) -> Iterator[Engine]:
+    """Start one before a provider; `shared` is where it counts with others."""
     place = stage.folder / (folder or f"quota-{time.monotonic_ns()}")
     home = Home(place / "data", place / "key" / "root.key", f"sqlite:///{place}/data/store.db")
     kept = place / "setting.json"
@@ -245,9 +262,9 @@ def _engine(
     if process.stdin is None or process.stdout is None:
         raise BenchError("the engine was not started to be spoken to")
     try:
-        process.stdin.write(json.dumps(setting["host"]) + "\n")
+        process.stdin.write(json.dumps(setting["host"] | {"shared": shared}) + "\n")
         process.stdin.flush()
-        yield _Engine(process, int(process.stdout.readline()), setting["token"])
+        yield Engine(process, int(process.stdout.readline()), setting["token"])
     finally:
         with suppress(BrokenPipeError):
             process.stdin.close()
