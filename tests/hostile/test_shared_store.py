@@ -204,7 +204,7 @@ def test_counts_that_were_tampered_with_are_gathered_anew(tmp_path: Path, field:
     assert provider.calls == 40
 
 
-@pytest.mark.parametrize("what", ["begun", "members", "kind", "flush"])
+@pytest.mark.parametrize("what", ["begun", "members", "kind", "gone", "flush"])
 def test_a_store_that_somebody_else_writes_to_gives_nothing_twice(tmp_path: Path, what: str):
     with valkey() as server, strict() as provider:
         shared = {"nodes": 2, "socket": str(server.socket)}
@@ -215,6 +215,8 @@ def test_a_store_that_somebody_else_writes_to_gives_nothing_twice(tmp_path: Path
                 server.ask("HSET", pot, "begun", "9999999999999 0 0")
             elif what == "members":
                 server.ask("HSET", "tidegate:v1:members", "since", "-1")
+            elif what == "gone":
+                server.ask("DEL", pot)
             elif what == "kind":
                 server.ask("SET", pot, "x")
             else:

@@ -107,7 +107,8 @@ end
 
 -- KEYS: the pot. ARGV: node, run (which of the node's processes), sequence, slot, nodes, since, settled, quota,
 -- window (ms), interval (us for one unit; 0: units come back when their node gives them back), keeps (1: what a
--- node says of itself outlives its process), have, need, want, spent, refunded, leaves.
+-- node says of itself outlives its process), have, need, want, spent, refunded, leaves, known (1: it was told
+-- of before, since the store remembers).
 -- Answers: open, held, what each may hold where others lack (-1: none lack), slack, held by others.
 local function share(keys, args)
   local key, node = keys[1], args[1]
@@ -116,6 +117,7 @@ local function share(keys, args)
   local quota, window, interval = tonumber(args[8]), tonumber(args[9]), tonumber(args[10])
   local keeps, have, need, want = args[11] == '1', tonumber(args[12]), tonumber(args[13]), tonumber(args[14])
   local spent, refunded, leaves = tonumber(args[15]), tonumber(args[16]), args[17] == '1'
+  local known = args[18] == '1'
   local us = now_us()
   local now = math.floor(us / 1000)
   local function portion(of)
@@ -162,6 +164,8 @@ local function share(keys, args)
     others = others + held
     return true
   end)
+  -- Somebody took away what this node told.
+  if known and not own and shut ~= since and (not begun or begun == since) then sound = false end
   if not sound then
     -- Nothing is given of it until the store has begun anew, and all have told what they hold.
     local said = tampered(key)

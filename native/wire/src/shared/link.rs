@@ -224,7 +224,13 @@ impl Link {
         cmd.arg(memory.slot).arg(store.nodes()).arg(memory.since).arg(u8::from(memory.settled));
         cmd.arg(told.pool.quota).arg(window).arg(interval).arg(u8::from(told.keeps));
         let Report { have, need, want, spent, refunded } = told.report;
-        cmd.arg(have).arg(need).arg(want).arg(spent).arg(refunded).arg(u8::from(told.leaves));
+        cmd.arg(have)
+            .arg(need)
+            .arg(want)
+            .arg(spent)
+            .arg(refunded)
+            .arg(u8::from(told.leaves))
+            .arg(u8::from(told.known));
         cmd
     }
 
@@ -272,13 +278,14 @@ impl Link {
             if leaves && !lent.entered.load(Ordering::Relaxed) {
                 continue;
             }
-            let telling = Telling { key: &lent.key, keeps: lent.keeps, pool, report, leaves };
+            let known = lent.entered.swap(!leaves, Ordering::Relaxed);
+            let telling = Telling { key: &lent.key, keeps: lent.keeps, pool, report, leaves, known };
             pipe.add_command(self.share(store, memory, &telling));
-            lent.entered.store(!leaves, Ordering::Relaxed);
             told.push((lent, report, leaves));
         }
         for Gone { key, keeps, pool, report } in gone {
-            let telling = Telling { key, keeps: *keeps, pool: *pool, report: *report, leaves: true };
+            let (keeps, pool, report) = (*keeps, *pool, *report);
+            let telling = Telling { key, keeps, pool, report, leaves: true, known: false };
             pipe.add_command(self.share(store, memory, &telling));
         }
         let answers = pipe.query_async::<Vec<Vec<i64>>>(&mut self.connection);
@@ -355,7 +362,8 @@ impl Link {
             let (pool, report) = (part.pool(), part.report(now));
             let report = Report { have: part.counts(), ..report };
             drop(part);
-            let telling = Telling { key: &lent.key, keeps: lent.keeps, pool, report, leaves: true };
+            let telling =
+                Telling { key: &lent.key, keeps: lent.keeps, pool, report, leaves: true, known: false };
             pipe.add_command(self.share(store, memory, &telling));
         }
         pipe.add_command(self.member(store, memory, true));
@@ -371,6 +379,8 @@ struct Telling<'t> {
     pool: Pool,
     report: Report,
     leaves: bool,
+    /// The store was told of it before.
+    known: bool,
 }
 
 fn members(store: &Store) -> String {
