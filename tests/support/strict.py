@@ -99,6 +99,10 @@ def strict(count: Count | None = None, at_once: int | None = None) -> Iterator[S
             self.end_headers()
             self.wfile.write(body)
 
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.do_GET()
+
         def log_message(self, *_: object) -> None:
             pass
 

@@ -14,17 +14,19 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from support.gate import provider_at
 from support.servers import accepts, program, wait_until
 from tidegate.app import Home, services
+from tidegate.domain.caching import CacheRules, Caching
 from tidegate.domain.declaration import Client, Consumer, Declaration, Grant
+from tidegate.domain.operation import Operation
 from tidegate.domain.quota import Quota
 from tidegate.snapshot import compile_snapshot
 
@@ -63,18 +65,36 @@ class Valkey:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(what)
 
-    def ask(self, *words: str) -> str:
+    def ask(self, *words: str | bytes) -> bytes:
         """One command and what it answers, as the protocol has it."""
+        given = [word.encode() if isinstance(word, str) else word for word in words]
+        sent = [b"*%d\r\n" % len(given), *(b"$%d\r\n%b\r\n" % (len(one), one) for one in given)]
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(self.socket))
-            sent = [f"*{len(words)}\r\n", *(f"${len(word)}\r\n{word}\r\n" for word in words)]
-            client.sendall("".join(sent).encode())
+            client.sendall(b"".join(sent))
             client.settimeout(5)
-            return client.recv(1 << 20).decode()
+            return client.recv(1 << 20)
+
+    def lines(self, *words: str) -> list[str]:
+        """A command's answer that is a list of words."""
+        return [line for line in self.ask(*words).decode().split("\r\n")[2::2] if line]
+
+    def raw(self, *words: str) -> bytes:
+        """A command's answer that is one string of bytes."""
+        length, _, rest = self.ask(*words).partition(b"\r\n")
+        return rest[: int(length[1:])]
+
+    def number(self, *words: str) -> int:
+        """A command's answer that is a number; 0 where it is none."""
+        found = self.ask(*words).decode().strip()
+        return int(found[1:]) if found.startswith(":") else 0
+
+    def keys(self, pattern: str) -> list[str]:
+        return self.lines("KEYS", pattern)
 
     def pots(self) -> list[str]:
         """The keys of what is counted."""
-        return [line for line in self.ask("KEYS", "*{*").split("\r\n") if "{" in line]
+        return self.keys("tidegate:v1:{*")
 
 
 @contextmanager
@@ -89,6 +109,20 @@ def valkey(*options: str) -> Iterator[Valkey]:
         server.send(signal.SIGCONT)
         server.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a call came to."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def way(self) -> str:
+        """What the cache says that it did."""
+        return self.headers.get("cache-status", "")
 
 
 @dataclass
@@ -116,12 +150,23 @@ class Node:
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
 
-    def told(self) -> dict[str, Any]:
-        """How it stands with the store, and its limits."""
+    def ask(self, path: str, method: str = "GET", client: str = "acme", **headers: str) -> Answered:
+        """Call it; `_` in a header's name is `-`."""
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        with closing(self.connection()) as connection:
+            connection.request(
+                method, f"/~{client}/there{path}", headers={"Tidegate-Token": self.token, **fields}
+            )
+            answer = connection.getresponse()
+            found = {name.lower(): value for name, value in answer.getheaders()}
+            return Answered(answer.status, found, answer.read().decode())
+
+    def told(self, purge: dict[str, object] | None = None) -> dict[str, Any]:
+        """How it stands with the store, its limits and its cache, from which something is taken out first."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with self._lock:
-            self.process.stdin.write("\n")
+            self.process.stdin.write(f"{json.dumps(purge) if purge else ''}\n")
             self.process.stdin.flush()
             return json.loads(self.process.stdout.readline())
 
@@ -163,14 +208,23 @@ def nodes(
     *quotas: Quota,
     count: int = 2,
     settled: bool = True,
+    cache: CacheRules | None = None,
+    cache_keys: Mapping[str, str] | None = None,
 ) -> Iterator[list[Node]]:
-    """Start gateways that count together; `settled`: wait until the store knows of all of them."""
+    """Start gateways that count together; `settled`: wait until the store knows of all of them.
+
+    With `cache` they store answers; `cache_keys` seal those that they share, by client (empty: of all).
+    """
     place = folder / "home"
     home = Home(place, folder / "keys" / "root.key", f"sqlite:///{place}/tidegate.db")
     provider = provider_at(url, "there", allow_private=("127.0.0.0/8",), quotas=quotas)
+    if cache is not None:
+        operations = (Operation("Get", "GET", "/{name}"), Operation("Change", "POST", "/{name}"))
+        provider = replace(provider, operations=operations, cache=Caching((cache,), (0, 0)))
+    clients = ("acme", "globex") if cache else ("acme",)
     declaration = Declaration(
-        clients=(Client("acme"),),
-        consumers=(Consumer("shop", ("acme",)),),
+        clients=tuple(map(Client, clients)),
+        consumers=(Consumer("shop", clients),),
         providers=(provider,),
         grants=(Grant("shop", "there", ("*",), name="grants[0]"),),
     )
@@ -181,6 +235,7 @@ def nodes(
             "workers": 2,
             "token_key": state.vault.token_key().reveal().hex(),
             "snapshot": compile_snapshot(declaration, 1, [known], []).decode(),
+            "cache_keys": cache_keys or {},
         }
     token = secret.reveal().decode()
     with ExitStack() as stack:

@@ -155,6 +155,10 @@ impl Engine {
         self.0.limits()
     }
 
+    fn put_cache_keys(&self, keys: HashMap<Option<String>, Vec<u8>>) {
+        self.0.put_cache_keys(keys.into_iter().map(|(client, key)| (client, Zeroizing::new(key))).collect());
+    }
+
     fn cache_stats(&self) -> PyResult<String> {
         self.0.cache_stats().map_err(refused)
     }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::admit;
+use crate::cache::Cache;
 use crate::cache::purge::Which;
 use crate::cache::store;
 use crate::dial::Dialler;
@@ -170,11 +171,14 @@ impl Engine {
         let recorder =
             Recorder::start(Arc::clone(&spool)).map_err(io_error("the recording thread cannot start"))?;
         let origin = Instant::now();
-        let store = config.shared.take().map(|shared| Store::start(shared, origin)).transpose();
+        let sharing = config.shared.take().map(Arc::new);
+        let store = sharing.clone().map(|shared| Store::start(shared, origin)).transpose();
         let store = store.map_err(io_error("the thread that speaks to the shared store cannot start"))?;
         let reserve = Reserve::open(&config.spool, origin, store.clone())
             .map_err(io_error("what is used of quotas cannot be read"))?;
-        let shared = Arc::new(Shared::new(config, token_key, reserve));
+        let cache = Cache::start(config.cache.clone(), sharing.as_ref())
+            .map_err(io_error("the thread that shares answers cannot start"))?;
+        let shared = Arc::new(Shared::new(config, token_key, reserve, cache));
         let (phase, phases) = watch::channel(Phase::Serving);
         let mut workers = Vec::new();
         for number in (0..shared.config.workers).rev() {
@@ -317,6 +321,12 @@ impl Engine {
         serde_json::json!({"consumer_side": consumer_side, "quotas": quotas}).to_string()
     }
 
+    /// The keys by which clients' answers are sealed where gateways share them; None: what is for all clients.
+    pub fn put_cache_keys(&self, keys: HashMap<Option<String>, Zeroizing<Vec<u8>>>) {
+        let keys = keys.into_iter().map(|(client, key)| (client.map(Into::into), key)).collect();
+        self.shared.cache.put_keys(&keys);
+    }
+
     /// What the cache holds, as JSON.
     pub fn cache_stats(&self) -> Result<String, EngineError> {
         Ok(serde_json::to_string(&self.shared.cache.stats())?)
@@ -359,6 +369,7 @@ impl Engine {
         }
         if let Some(recorder) = locked(&self.recorder).take() {
             recorder.close();
+            self.shared.cache.close();
             if let Some(store) = &self.store {
                 store.close();
             }

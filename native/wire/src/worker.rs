@@ -45,8 +45,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(config: Config, token_key: &[u8], reserve: Reserve) -> Self {
-        let cache = Arc::new(Cache::new(config.cache.clone()));
+    pub fn new(config: Config, token_key: &[u8], reserve: Reserve, cache: Arc<Cache>) -> Self {
         Self {
             config,
             cache,

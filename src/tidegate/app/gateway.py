@@ -415,6 +415,20 @@ class Supply:
         self.hook_signers.follow(revision.declaration)
         self._tell_unbound()
         self._renew_leases()
+        self._renew_cache_keys()
+
+    def _renew_cache_keys(self) -> None:
+        shared = self.settings.shared
+        if shared is None or shared.cache_client_bytes is None:
+            return
+        clients = [client.name for client in self.declaration.clients]
+        try:
+            keys = self._state.vault.cache_keys(clients)
+        except VaultError as refused:
+            # Without them answers are this gateway's own.
+            _log.error("cache_keys_refused", reason=str(refused))
+            keys = {}
+        self._engine.put_cache_keys(keys)
 
     def _log_revision(self, revision: Revision) -> None:
         _log.info("revision_in_force", revision=revision.number, author=revision.author)

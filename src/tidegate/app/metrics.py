@@ -99,7 +99,14 @@ class _EngineMetrics(Collector):
         found = self._engine.limits()
         yield from _limits(found["consumer_side"])
         yield from _quotas(found["quotas"])
-        yield from _stored(self._engine.cache_stats().clients)
+        stored = self._engine.cache_stats()
+        yield from _stored(stored.clients)
+        if stored.shared is not None:
+            what = "Answers that another gateway had fetched."
+            yield CounterMetricFamily("tidegate_shared_cache_hits", what, value=stored.shared.hits)
+            what = "What stood at the shared store and did not open."
+            refused = stored.shared.refused
+            yield CounterMetricFamily("tidegate_shared_cache_refused", what, value=refused)
 
 
 def _limits(buckets: list[dict[str, Any]]) -> Iterator[Metric]:

@@ -64,6 +64,7 @@ def _shared(store: catalog.SharedStore, spool: Path) -> SharedStore:
         prefix=store.prefix,
         user=store.user,
         password=_password(store),
+        cache_client_bytes=store.cache_client_bytes,
     )
 
 

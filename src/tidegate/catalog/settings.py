@@ -85,6 +85,8 @@ class SharedStore:
     password_env: str | None = None
     password_file: Path | None = None
     password_openbao: str | None = None
+    cache_client_bytes: int | None = None
+    """What each client's answers may take of it; None: answers are not shared."""
 
     @property
     def is_plain(self) -> bool:
@@ -176,6 +178,7 @@ def _shared(entry: SharedEntry | None, folder: Path) -> SharedStore | None:
         password_env=password.env if password else None,
         password_file=folder / password.file if password and password.file else None,
         password_openbao=password.openbao if password else None,
+        cache_client_bytes=entry.cache,
     )
 
 

@@ -10,8 +10,9 @@ from pydantic import Field
 from pydantic.functional_validators import AfterValidator, model_validator
 
 from tidegate.catalog.entry import Entry
-from tidegate.catalog.fields import Name, refuse
+from tidegate.catalog.fields import Name, Size, refuse
 
+_CACHE_MIN = 1024**2
 _SCHEMES = ("rediss", "redis", "unix")
 
 
@@ -73,6 +74,8 @@ class SharedEntry(Entry):
     """Where the password is."""
     ca: str | None = None
     """A PEM file of certificates that replace the public roots for the store."""
+    cache: Size | None = None
+    """What of it each client's answers may take (1 MiB at least); absent: answers are not shared."""
     plain: bool = False
     """Reach it without TLS on another machine; whoever is on the path can read and change counts."""
 
@@ -86,6 +89,8 @@ class SharedEntry(Entry):
                 "counts and the password would travel without TLS",
                 "write `rediss://`; or `plain: true`, which is shown as weak",
             )
+        if self.cache is not None and self.cache < _CACHE_MIN:
+            refuse("this is too little for answers", "give `cache` 1MiB at least")
         if self.user is not None and self.password is None:
             refuse("a user has a password", "say with `password` where it is")
         return self

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from tidegate.cli.outcome import DONE, Refusal
-from tidegate.cli.terminal import NAME, QUIET, counted, json_out, say, table
+from tidegate.cli.terminal import NAME, QUIET, WEAK, counted, json_out, say, table
 
 cache = App(name="cache", help="Ask what is stored of answers, and take some out.")
 
@@ -42,6 +42,12 @@ def stats(
     )
     most, share = found["bytes_max"] / _MIB, found["client_bytes_max"] / _MIB
     say((f"{found['bytes'] / _MIB:,.1f} of {most:,.0f} MiB; {share:,.0f} MiB a client", QUIET))
+    if (shared := found["shared"]) is not None:
+        state = "connected" if shared["connected"] else "away"
+        counts = f"{shared['hits']:,} hits, {shared['kept']:,} sent"
+        say((f"shared with other gateways: {state}, {counts}", QUIET))
+        if shared["refused"]:
+            say((f"{shared['refused']:,} did not open: somebody else writes to the store", WEAK))
     return DONE
 
 

@@ -6,7 +6,7 @@ a call on a snapshot without making it. `tidegate.engine.transport` puts `fetch`
 """
 
 from tidegate.engine import _memory as _memory  # isort: split  # before the engine is loaded
-from tidegate.engine.cache import CachePurge, CacheShare, CacheStats
+from tidegate.engine.cache import CachePurge, CacheShare, CacheStats, SharedCacheStats
 from tidegate.engine.config import (
     CacheBounds,
     EngineConfig,
@@ -52,6 +52,7 @@ __all__ = [
     "Listener",
     "ListenerTls",
     "Resolver",
+    "SharedCacheStats",
     "SharedStanding",
     "SharedStore",
     "Signing",

@@ -15,6 +15,22 @@ class CacheShare:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedCacheStats:
+    """How it stands with the answers that several engines share.
+
+    `hits` are answers that another had fetched, `waits` calls that waited for another, `kept` answers
+    that this one sent there, `refused` what did not open: somebody else writes to the store.
+    """
+
+    connected: bool
+    client_bytes_max: int
+    hits: int
+    waits: int
+    kept: int
+    refused: int
+
+
+@dataclass(frozen=True, slots=True)
 class CacheStats:
     """How much is stored, and how much may be."""
 
@@ -22,6 +38,8 @@ class CacheStats:
     bytes_max: int
     client_bytes_max: int
     clients: tuple[CacheShare, ...]
+    shared: SharedCacheStats | None = None
+    """None: this engine's answers are its own."""
 
 
 @dataclass(frozen=True, slots=True)

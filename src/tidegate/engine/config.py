@@ -68,6 +68,8 @@ class SharedStore:
     prefix: str = "tidegate"
     user: str | None = None
     password: Secret | None = None
+    cache_client_bytes: int | None = None
+    """What each client's answers may take of it; None: answers are not shared."""
 
     def to_json(self) -> dict[str, object]:
         """Write what the native engine reads. It holds the password."""
@@ -83,6 +85,7 @@ class SharedStore:
             "nodes": self.nodes,
             "node": self.node,
             "prefix": self.prefix,
+            "cache_client_bytes": self.cache_client_bytes,
             "user": self.user,
             "password": self.password.reveal().decode() if self.password else None,
         }

@@ -29,13 +29,17 @@ _TRIES: Final = 5
 
 
 class ClientKey:
-    """A client's key: what wraps the keys of its credentials, and authenticates its manifest."""
+    """A client's key: what wraps the keys of its credentials, and authenticates its manifest.
 
-    __slots__ = ("envelope", "manifest_key")
+    `cache_key` seals its answers where several gateways share them.
+    """
+
+    __slots__ = ("cache_key", "envelope", "manifest_key")
 
     def __init__(self, client: str, version: int, key: Secret) -> None:
         self.envelope = Envelope(key)
         self.manifest_key = derive(key, "manifest", client, version)
+        self.cache_key = derive(key, "shared answers", client, version)
 
 
 class Keys:

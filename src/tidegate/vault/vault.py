@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from tidegate.store import (
     StoredManifest,
 )
 from tidegate.vault.anchor import AnchorFile
-from tidegate.vault.envelope import Envelope, frame, new_key, unframe
+from tidegate.vault.envelope import Envelope, derive, frame, new_key, unframe
 from tidegate.vault.errors import VaultLocked, VaultOutdated, VaultRefused
 from tidegate.vault.keys import ClientKey, Keys
 from tidegate.vault.manifest import (
@@ -125,6 +125,24 @@ class Vault:
         return Secret(
             hmac.digest(self.keys.token_key.reveal(), b"tidegate consent links", "sha256")
         )
+
+    def cache_keys(self, clients: Iterable[str]) -> dict[str | None, Secret]:
+        """Return the keys that seal clients' answers where gateways share them.
+
+        They are made of the clients' own keys: who has none, or was shredded, is left out, and whose key is
+        replaced has another from then on. None's is for what all clients may be given.
+
+        Raises:
+            VaultError: one of them does not open.
+        """
+        self._require_unlocked()
+        newest = {client: version for client, version, _ in self._store.sealed.keks()}
+        keys: dict[str | None, Secret] = {
+            client: self.keys.kek(client, newest[client]).cache_key
+            for client in clients
+            if client in newest
+        }
+        return keys | {None: derive(self.keys.token_key, "shared answers")}
 
     def seal(
         self,

@@ -45,6 +45,7 @@ def test_a_store_without_tls_is_shown_as_weak(tmp_path: Path):
         ("{valkey: 'rediss://valkey:99999', nodes: 4}", "no address of a store"),
         ("{valkey: 'unix:///run/s', nodes: 0}", "greater than or equal to 1"),
         ("{valkey: 'unix:///run/s'}", "nodes"),
+        ("{valkey: 'unix:///run/s', nodes: 2, cache: 1KiB}", "1MiB at least"),
         ("{valkey: 'unix:///run/s', nodes: 2, ca: ca.pem}", "`ca` is for TLS"),
         ("{valkey: 'unix:///run/s', nodes: 2, user: me}", "a user has a password"),
         ("{valkey: 'unix:///run/s', nodes: 2, password: {}}", "a password is in one place"),

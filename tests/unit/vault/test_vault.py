@@ -127,3 +127,24 @@ def test_opening_takes_less_than_a_millisecond(sqlite_store: Store, root_file: P
         took.append(time.perf_counter() - began)
     # The median, because the slowest ones measure what else the machine does.
     assert statistics.median(took) < 0.001
+
+
+def test_each_client_s_answers_are_sealed_by_a_key_that_goes_with_it(store: Store, root_file: Path):
+    vault = Vault(store, open_root(RootFile(root_file), store))
+    ours, theirs = connection(), connection(id="con_o", client="other")
+    for one in (ours, theirs):
+        vault.seal(one, {"token": Secret("x")})
+    clients = [ours.client, theirs.client, "keyless"]
+
+    def keys(of: Vault) -> dict[str | None, bytes]:
+        return {name: key.reveal() for name, key in of.cache_keys(clients).items()}
+
+    before = keys(vault)
+    assert len(set(before.values())) == 3
+    assert {len(key) for key in before.values()} == {32}
+    assert keys(Vault(store, open_root(RootFile(root_file), store))) == before
+    vault.shred(clients[0])
+    after = keys(vault)
+    assert after == {name: key for name, key in before.items() if name != ours.client}
+    vault.rotate_client(theirs.client)
+    assert keys(vault)[theirs.client] != before[theirs.client]

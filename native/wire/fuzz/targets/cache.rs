@@ -10,6 +10,7 @@ use tidegate_wire::cache::directives::Directives;
 use tidegate_wire::cache::entry::groups;
 use tidegate_wire::cache::rules::BodyForm;
 use tidegate_wire::cache::search::SearchRule;
+use tidegate_wire::cache::tier::form;
 use tidegate_wire::cache::{date, graphql, vary};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -22,6 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(canonical(form, written).as_ref(), Some(key));
         }
     }
+    let _ = form::read(bytes.to_vec());
     if let Ok(text) = std::str::from_utf8(bytes) {
         let spelled = one_spelling(text);
         assert_eq!(one_spelling(&spelled), spelled);

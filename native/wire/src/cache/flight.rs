@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::cache::entry::Entry;
 use crate::cache::key::Key;
+use crate::cache::tier::Claim;
 use crate::error::Refusal;
 
 /// How long calls go on their own after an answer that could not be shared.
@@ -62,6 +63,8 @@ pub struct Lead {
     key: Key,
     flight: Arc<Flight>,
     landed: bool,
+    /// That other gateways wait as well.
+    claim: Option<Claim>,
 }
 
 /// Sees whether anybody waits.
@@ -95,7 +98,7 @@ impl Flights {
         let flight = Arc::new(Flight::default());
         shard.under_way.insert(key, Arc::clone(&flight));
         drop(shard);
-        Joined::Lead(Lead { flights: Arc::clone(self), key, flight, landed: false })
+        Joined::Lead(Lead { flights: Arc::clone(self), key, flight, landed: false, claim: None })
     }
 
     /// Lead, unless somebody does already.
@@ -127,6 +130,10 @@ impl Lead {
         self.flight.followers.load(Ordering::Acquire) > 0
     }
 
+    pub fn claims(&mut self, claim: Claim) {
+        self.claim = Some(claim);
+    }
+
     pub fn land(mut self, landing: Landing) {
         self.end(landing);
     }
@@ -134,6 +141,9 @@ impl Lead {
     fn end(&mut self, landing: Landing) {
         if std::mem::replace(&mut self.landed, true) {
             return;
+        }
+        if let Some(claim) = self.claim.take() {
+            claim.land(matches!(landing, Landing::Pass));
         }
         let mut shard = self.flights.shard(&self.key);
         shard.under_way.remove(&self.key);

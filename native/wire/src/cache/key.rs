@@ -28,6 +28,10 @@ impl Key {
         self.0.iter().take(8).fold(0, |word, byte| word << 8 | u64::from(*byte))
     }
 
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     pub fn hex(&self) -> String {
         let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
         self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()

@@ -23,13 +23,16 @@ pub mod status;
 pub mod storable;
 pub mod store;
 pub mod storing;
+pub mod tier;
 pub mod vary;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{HeaderMap, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
 use http::{Method, StatusCode};
+use zeroize::Zeroizing;
 
 use crate::cache::asked::{Asked, Keying, place_of_connection};
 use crate::cache::directives::Directives;
@@ -41,7 +44,9 @@ use crate::cache::stamps::Stamps;
 use crate::cache::status::{Forward, Said, Way};
 use crate::cache::store::{Bounds, Slot, Store};
 use crate::cache::storing::Storing;
+use crate::cache::tier::{Change, Others, Tier};
 use crate::error::{Code, Refusal};
+use crate::shared;
 
 /// After so many flights that were for another variant, or whose leader went, a call goes by itself.
 const FLIGHTS_MAX: u32 = 4;
@@ -51,6 +56,8 @@ pub struct Cache {
     pub store: Store,
     pub stamps: Stamps,
     pub flights: Arc<Flights>,
+    /// Where several gateways share answers.
+    tier: Option<Arc<Tier>>,
 }
 
 /// What becomes of a call at the cache.
@@ -70,12 +77,66 @@ pub struct Answer {
 
 impl Cache {
     pub fn new(bounds: Bounds) -> Self {
-        Self { store: Store::new(bounds), stamps: Stamps::default(), flights: Arc::default() }
+        Self { store: Store::new(bounds), stamps: Stamps::default(), flights: Arc::default(), tier: None }
+    }
+
+    /// The same, with what gateways share where that is declared.
+    pub fn start(bounds: Bounds, shared: Option<&Arc<shared::Config>>) -> std::io::Result<Arc<Self>> {
+        let mut failed = None;
+        let cache = Arc::new_cyclic(|own| {
+            let started =
+                shared.map(|config| Tier::start(config, bounds.answer_bytes, own.clone())).transpose();
+            let tier = started.unwrap_or_else(|error| {
+                failed = Some(error);
+                None
+            });
+            Self { tier: tier.flatten(), ..Self::new(bounds) }
+        });
+        failed.map_or(Ok(cache), Err)
+    }
+
+    /// The keys by which clients' answers are sealed where gateways share them (None: all clients').
+    pub fn put_keys(&self, secrets: &HashMap<Option<Arc<str>>, Zeroizing<Vec<u8>>>) {
+        if let Some(tier) = &self.tier {
+            tier.put_keys(secrets);
+        }
+    }
+
+    pub fn close(&self) {
+        if let Some(tier) = &self.tier {
+            tier.close();
+        }
+    }
+
+    /// Store an answer that was fetched, here and where gateways share them.
+    fn keep(&self, primary: Key, entry: Arc<Entry>, shares: bool) {
+        if let Some(tier) = self.tier.as_ref().filter(|_| shares) {
+            tier.keep(primary, &entry);
+        }
+        self.put(primary, entry);
+    }
+
+    fn put(&self, primary: Key, entry: Arc<Entry>) {
+        let variant = (!entry.vary.is_empty()).then_some(entry.label.key);
+        self.store.put(primary, variant, entry);
+    }
+
+    /// What stands at a place has changed, for the other gateways as well.
+    fn changed(&self, place: u64, at: Instant) {
+        self.stamps.stamp(place, at);
+        if let Some(tier) = &self.tier {
+            tier.tell(Change::Place(place));
+        }
     }
 
     /// No answer that this connection was given until now is given again: its credential was refused or is gone.
     pub fn forget_connection(&self, connection: &str) {
         self.stamps.stamp(place_of_connection(connection), Instant::now());
+    }
+
+    /// The same, because its provider refused its credential: for the other gateways as well.
+    pub fn connection_refused(&self, connection: &str) {
+        self.changed(place_of_connection(connection), Instant::now());
     }
 
     /// Look a request up. Where its like is under way it waits, at most until the call's own deadline.
@@ -122,7 +183,18 @@ impl Cache {
                 return onward(alone(None));
             }
             match self.flights.join(looked.flight) {
-                Joined::Lead(lead) => return onward(alone(Some(lead))),
+                Joined::Lead(mut lead) => {
+                    match self.ask_others(asked, (key, looked.flight), &wish, deadline).await {
+                        Others::Answer(entry, waited) => {
+                            self.put(key, Arc::clone(&entry));
+                            lead.land(Landing::Answer(Arc::clone(&entry)));
+                            return Ok(found(fetched_elsewhere(&entry, asked, forward, waited)));
+                        }
+                        Others::Claim(claim) => lead.claims(claim),
+                        Others::Nothing => {}
+                    }
+                    return onward(alone(Some(lead)));
+                }
                 Joined::Alone => return onward(alone(None)),
                 Joined::Follow(following) => {
                     let landing = tokio::time::timeout_at(deadline.into(), following.landing());
@@ -246,6 +318,15 @@ pub fn say(headers: &mut HeaderMap, said: &Said) {
 fn collapsed(entry: &Entry, asked: &Asked<'_>, forward: Forward) -> Answer {
     let said = Said { forward: Some(forward), collapsed: true, ..Said::default() };
     stored(entry, asked.method, asked.headers, Way::Collapsed, &said)
+}
+
+/// An answer that another gateway fetched, now or before.
+fn fetched_elsewhere(entry: &Entry, asked: &Asked<'_>, forward: Forward, waited: bool) -> Answer {
+    if waited {
+        return collapsed(entry, asked, forward);
+    }
+    let said = Said { detail: Some("shared"), hit: true, ..Said::default() };
+    stored(entry, asked.method, asked.headers, Way::Hit, &said)
 }
 
 /// Whether an answer that was fetched for another call is this one's as well.

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
 use crate::cache::store::Held;
+use crate::cache::tier::{Change, Standing};
 
 /// Which answers are meant: all that is named holds. Nothing named is nothing meant.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Which {
     pub client: Option<String>,
@@ -25,6 +26,8 @@ pub struct Stats {
     pub bytes_max: u64,
     pub client_bytes_max: u64,
     pub clients: Vec<Held>,
+    /// How it stands with those that gateways share; None: this one's are its own.
+    pub shared: Option<Standing>,
 }
 
 impl Which {
@@ -42,6 +45,7 @@ impl Cache {
             bytes_max: self.store.bounds.bytes,
             client_bytes_max: self.store.bounds.client_bytes,
             clients,
+            shared: self.tier.as_ref().map(|tier| tier.standing()),
         }
     }
 
@@ -50,10 +54,23 @@ impl Cache {
         if !which.names_something() {
             return None;
         }
+        if let Some(tier) = &self.tier {
+            // What stands there says nothing of itself: all that may be meant goes.
+            tier.clear(which.client.as_deref());
+            tier.tell(Change::Purge(which.clone()));
+        }
+        Some(self.take_out(which))
+    }
+
+    /// The same, in this gateway alone.
+    pub(super) fn take_out(&self, which: &Which) -> u64 {
+        if !which.names_something() {
+            return 0;
+        }
         let same = |wanted: &Option<String>, known: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| Some(wanted) == known)
         };
-        Some(self.store.purge(|entry| {
+        self.store.purge(|entry| {
             let label = &entry.label;
             let groups = || crate::cache::entry::groups(&entry.headers, "cache-groups");
             same(&which.client, label.client.as_deref())
@@ -61,6 +78,6 @@ impl Cache {
                 && same(&which.operation, Some(&*label.operation))
                 && which.key.as_deref().is_none_or(|key| key == label.key.hex() || key == label.primary.hex())
                 && which.group.as_deref().is_none_or(|group| groups().iter().any(|known| **known == *group))
-        }))
+        })
     }
 }

@@ -37,6 +37,16 @@ impl Stamps {
         self.any.store(true, Ordering::Release);
     }
 
+    /// Everything may have changed.
+    pub fn stamp_all(&self, at: Instant) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.floor = Some(at);
+            shard.changed.clear();
+        }
+        self.any.store(true, Ordering::Release);
+    }
+
     /// Whether an answer asked for at `sent` may be one from before a change at any of its places.
     pub fn outdates(&self, places: &[u64], sent: Instant) -> bool {
         self.any.load(Ordering::Acquire)
@@ -66,6 +76,8 @@ mod tests {
         stamps.stamp(7, changed);
         assert!(stamps.outdates(&[3, 7], early) && stamps.outdates(&[7], changed));
         assert!(!stamps.outdates(&[7], late) && !stamps.outdates(&[8], early));
+        stamps.stamp_all(changed);
+        assert!(stamps.outdates(&[9], early) && !stamps.outdates(&[9], late));
         for place in 0..200_000 {
             stamps.stamp(place, changed);
         }

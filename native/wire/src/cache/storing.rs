@@ -19,7 +19,7 @@ use crate::cache::directives::Directives;
 use crate::cache::entry::{Entry, Exchange, Label, Terms, date_it, groups};
 use crate::cache::flight::{Landing, Lead, Watch};
 use crate::cache::key::Key;
-use crate::cache::rules::Rules;
+use crate::cache::rules::{Rules, Sharing};
 use crate::cache::search::SearchRule;
 use crate::cache::status::{Forward, Said, Way};
 use crate::cache::storable::{Seen, judge};
@@ -76,6 +76,8 @@ pub struct Keeping {
     lead: Option<Lead>,
     /// For those who wait alone.
     unstored: bool,
+    /// It may be found by other gateways.
+    shares: bool,
 }
 
 struct Head {
@@ -216,7 +218,7 @@ impl Storing {
         if status == StatusCode::UNAUTHORIZED
             && let Some((connection, _)) = &self.whose.connection
         {
-            cache.forget_connection(connection);
+            cache.connection_refused(connection);
         }
         if !is_safe(&self.rules, &self.method) && (200..400).contains(&status.as_u16()) {
             self.invalidate(cache, provider, &parts.headers);
@@ -329,6 +331,7 @@ impl Storing {
             head: Some(Head { status, headers, vary, terms, label }),
             lead: keyed.lead.take(),
             unstored,
+            shares: self.rules.mode != Sharing::Credential,
         };
         Settled::Keep(Box::new(keeping), if unstored { Way::Pass } else { Way::Miss })
     }
@@ -360,8 +363,7 @@ impl Storing {
 
     fn put(&self, cache: &Arc<Cache>, entry: &Arc<Entry>) {
         let Some(keyed) = &self.keyed else { return };
-        let variant = (!entry.vary.is_empty()).then_some(entry.label.key);
-        cache.store.put(keyed.key, variant, Arc::clone(entry));
+        cache.keep(keyed.key, Arc::clone(entry), self.rules.mode != Sharing::Credential);
     }
 
     /// RFC 9111 §4.4: the URI, and those that the answer names on the same origin; RFC 9875: groups.
@@ -378,13 +380,13 @@ impl Storing {
             (origin == self.origin).then(|| place(url.path(), url.query())).flatten()
         });
         for place in here.into_iter().chain(named) {
-            cache.stamps.stamp(place, now);
+            cache.changed(place, now);
         }
         for group in groups(answer, "cache-group-invalidation") {
             for rules in provider.operations.iter().filter_map(|operation| operation.cache.as_ref()) {
                 let place = place_of_group(rules, &self.whose, &self.headers, &self.origin, &group);
                 if let Some(place) = place {
-                    cache.stamps.stamp(place, now);
+                    cache.changed(place, now);
                 }
             }
         }
@@ -474,8 +476,7 @@ impl Keeping {
             if let Some((key, rule)) = self.search.take() {
                 self.cache.store.put_search(key, rule);
             }
-            let variant = (!entry.vary.is_empty()).then_some(entry.label.key);
-            self.cache.store.put(self.primary, variant, Arc::clone(&entry));
+            self.cache.keep(self.primary, Arc::clone(&entry), self.shares);
         }
         if let Some(lead) = self.lead.take() {
             lead.land(Landing::Answer(entry));

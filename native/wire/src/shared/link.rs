@@ -18,7 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
 use super::part::{Pool, Report, Told};
-use super::{At, Gone, Lent, Store, hex, locked};
+use super::{At, Config, Gone, Lent, Store, hex, locked};
 
 /// For a connection, TLS and the password with it.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -58,7 +58,13 @@ pub fn run(store: &Arc<Store>) {
 }
 
 /// Why the store is not to be had, for the operator: never a password.
-struct Trouble(String);
+pub struct Trouble(pub String);
+
+impl Trouble {
+    pub fn late() -> Self {
+        Self("it does not answer in time".to_owned())
+    }
+}
 
 impl From<RedisError> for Trouble {
     fn from(error: RedisError) -> Self {
@@ -85,7 +91,15 @@ impl From<RedisError> for Trouble {
 }
 
 fn late(_: tokio::time::error::Elapsed) -> Trouble {
-    Trouble("it does not answer in time".to_owned())
+    Trouble::late()
+}
+
+/// Whether nothing more is to be had by a connection.
+pub fn is_broken(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_timeout()
+        || error.is_unrecoverable_error()
+        || error.kind() == ErrorKind::Parse
 }
 
 fn absurd() -> Trouble {
@@ -135,77 +149,101 @@ impl Memory {
 
 struct Link {
     connection: MultiplexedConnection,
-    driver: JoinHandle<()>,
+    _driver: Driver,
+    library: Library,
     member: String,
     share: String,
 }
 
-impl Drop for Link {
+/// What drives a connection, which ends with it.
+pub struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
     fn drop(&mut self) {
-        self.driver.abort();
+        self.0.abort();
+    }
+}
+
+/// Functions that a gateway brings along. Their names end in a digest of their text, which has `@` there.
+pub struct Library {
+    pub version: String,
+    code: String,
+}
+
+impl Library {
+    pub fn new(text: &str) -> Self {
+        let digest = digest::digest(&digest::SHA256, text.as_bytes());
+        let version = hex(&digest.as_ref()[..8]);
+        let code = format!("#!lua name=tidegate_{version}\n{}", text.replace('@', &version));
+        Self { version, code }
+    }
+
+    /// See to it that the store has them; `trial` calls one of them and changes nothing.
+    pub async fn bring(&self, connection: &mut MultiplexedConnection, trial: &Cmd) -> Result<(), RedisError> {
+        match trial.query_async::<Value>(connection).await {
+            Err(error) if format!("{error}").contains("Function not found") => {
+                let load = redis::cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(&self.code).to_owned();
+                load.query_async::<Value>(connection).await.map(drop)
+            }
+            answered => answered.map(drop),
+        }
+    }
+}
+
+/// Connect, and say who it is.
+pub async fn connect(config: &Config) -> Result<(MultiplexedConnection, Driver), Trouble> {
+    let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
+    if let Some(user) = &config.user {
+        info = info.set_username(user);
+    }
+    if let Some(password) = &config.password {
+        info = info.set_password(password.as_str());
+    }
+    let broke = |what: &str| {
+        let what = what.to_owned();
+        move |error: std::io::Error| Trouble(format!("{what}: {}", error.kind()))
+    };
+    match &config.at {
+        At::Unix(path) => {
+            let stream = UnixStream::connect(path).await;
+            speak(&info, stream.map_err(broke("its socket cannot be reached"))?).await
+        }
+        At::Tcp { host, port } => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await;
+            let stream = stream.map_err(broke("it cannot be reached"))?;
+            let _ = stream.set_nodelay(true);
+            speak(&info, stream).await
+        }
+        At::Tls { host, port, ca_pem } => {
+            let stream = TcpStream::connect((host.as_str(), *port)).await;
+            let stream = stream.map_err(broke("it cannot be reached"))?;
+            let _ = stream.set_nodelay(true);
+            let name = ServerName::try_from(host.clone())
+                .map_err(|_| Trouble("its host is no name that a certificate can have".to_owned()))?;
+            let tls = tls(ca_pem.as_deref())?;
+            let stream = tls.connect(name, stream).await.map_err(broke("TLS failed"))?;
+            speak(&info, stream).await
+        }
     }
 }
 
 impl Link {
     async fn open(store: &Store) -> Result<Self, Trouble> {
-        let config = &store.config;
-        let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
-        if let Some(user) = &config.user {
-            info = info.set_username(user);
-        }
-        if let Some(password) = &config.password {
-            info = info.set_password(password.as_str());
-        }
-        let broke = |what: &str| {
-            let what = what.to_owned();
-            move |error: std::io::Error| Trouble(format!("{what}: {}", error.kind()))
-        };
-        let (connection, driver) = match &config.at {
-            At::Unix(path) => {
-                let stream = UnixStream::connect(path).await;
-                speak(&info, stream.map_err(broke("its socket cannot be reached"))?).await?
-            }
-            At::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await;
-                let stream = stream.map_err(broke("it cannot be reached"))?;
-                let _ = stream.set_nodelay(true);
-                speak(&info, stream).await?
-            }
-            At::Tls { host, port, ca_pem } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await;
-                let stream = stream.map_err(broke("it cannot be reached"))?;
-                let _ = stream.set_nodelay(true);
-                let name = ServerName::try_from(host.clone())
-                    .map_err(|_| Trouble("its host is no name that a certificate can have".to_owned()))?;
-                let tls = tls(ca_pem.as_deref())?;
-                let stream = tls.connect(name, stream).await.map_err(broke("TLS failed"))?;
-                speak(&info, stream).await?
-            }
-        };
-        let digest = digest::digest(&digest::SHA256, LIBRARY.as_bytes());
-        let version = hex(&digest.as_ref()[..8]);
+        let (connection, driver) = connect(&store.config).await?;
+        let library = Library::new(LIBRARY);
         let mut link = Self {
             connection,
-            driver,
-            member: format!("tidegate_member_{version}"),
-            share: format!("tidegate_share_{version}"),
+            _driver: driver,
+            member: format!("tidegate_member_{}", library.version),
+            share: format!("tidegate_share_{}", library.version),
+            library,
         };
-        link.bring_functions(store, &version).await?;
-        Ok(link)
-    }
-
-    /// See to it that the store has the functions that this gateway was built with.
-    async fn bring_functions(&mut self, store: &Store, version: &str) -> Result<(), Trouble> {
-        match self.member(store, &Memory::default(), false).query_async::<Value>(&mut self.connection).await {
-            Ok(_) => return Ok(()),
-            Err(error) if format!("{error}").contains("Function not found") => {}
-            Err(error) if error.code() == Some("TAMPERED") => return Err(self.begin_anew(store).await),
-            Err(error) => return Err(error.into()),
+        let trial = link.member(store, &Memory::default(), false);
+        match link.library.bring(&mut link.connection, &trial).await {
+            Ok(()) => Ok(link),
+            Err(error) if error.code() == Some("TAMPERED") => Err(link.begin_anew(store).await),
+            Err(error) => Err(error.into()),
         }
-        let code = format!("#!lua name=tidegate_{version}\n{}", LIBRARY.replace('@', version));
-        let load = redis::cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(code).to_owned();
-        load.query_async::<Value>(&mut self.connection).await?;
-        Ok(())
     }
 
     fn member(&self, store: &Store, memory: &Memory, leaves: bool) -> Cmd {
@@ -387,17 +425,14 @@ fn members(store: &Store) -> String {
     format!("{}:v1:members", store.config.prefix)
 }
 
-async fn speak<S>(
-    info: &RedisConnectionInfo,
-    stream: S,
-) -> Result<(MultiplexedConnection, JoinHandle<()>), Trouble>
+async fn speak<S>(info: &RedisConnectionInfo, stream: S) -> Result<(MultiplexedConnection, Driver), Trouble>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // The password is a part of this, so that it is bounded with it.
     let config = AsyncConnectionConfig::new().set_response_timeout(Some(CONNECT));
     let (connection, driver) = MultiplexedConnection::new_with_config(info, stream, config).await?;
-    Ok((connection, tokio::spawn(driver)))
+    Ok((connection, Driver(tokio::spawn(driver))))
 }
 
 fn tls(ca_pem: Option<&str>) -> Result<tokio_rustls::TlsConnector, Trouble> {

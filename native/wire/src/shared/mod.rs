@@ -4,7 +4,7 @@
 //! rounds: what is urgent at once, all else a few times a second. Whatever the store does - it is gone, slow,
 //! empty, or says what cannot be - this node goes on with the part of each pot that it holds (`part`).
 
-mod link;
+pub(crate) mod link;
 pub mod part;
 
 use std::collections::HashMap;
@@ -34,6 +34,9 @@ pub struct Config {
     /// What begins the names of its keys.
     #[serde(default = "prefix")]
     pub prefix: String,
+    /// What of it one client's answers may take; None: answers are not shared.
+    #[serde(default)]
+    pub cache_client_bytes: Option<u64>,
     #[serde(default)]
     pub user: Option<String>,
     #[serde(default)]
@@ -106,7 +109,7 @@ pub struct Standing {
 
 #[derive(Debug)]
 pub struct Store {
-    config: Config,
+    config: Arc<Config>,
     origin: Instant,
     /// This node, and which of its processes this is.
     node: String,
@@ -138,7 +141,7 @@ struct Gone {
 
 impl Store {
     /// `origin` is the moment from which times count.
-    pub fn start(config: Config, origin: Instant) -> std::io::Result<Arc<Self>> {
+    pub fn start(config: Arc<Config>, origin: Instant) -> std::io::Result<Arc<Self>> {
         let standing = Standing {
             state: "starting",
             nodes: config.nodes,
@@ -337,7 +340,7 @@ fn digested(names: &[&str]) -> String {
     hex(&context.finish().as_ref()[..16])
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
