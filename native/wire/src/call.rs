@@ -231,7 +231,7 @@ async fn call(
 
     // 5. cache: an answer that is stored is given; else it is known what to do with the provider's.
     match allowed.routed.operation.cache.as_ref() {
-        None => going.carry(parts, Content::Coming(incoming), &mut None, trace).await,
+        None => Box::pin(going.carry(parts, Content::Coming(incoming), &mut None, trace)).await,
         Some(rules) => going.through_the_cache(rules, parts, incoming, trace).await,
     }
 }
@@ -314,7 +314,7 @@ impl Going<'_> {
             Found::Onward(storing) => Some(storing),
         };
         trace.awaited.set(storing.as_ref().and_then(|storing| storing.awaited()));
-        let outcome = self.carry(parts, content, &mut storing, trace).await;
+        let outcome = Box::pin(self.carry(parts, content, &mut storing, trace)).await;
         match (outcome, storing) {
             (Err(refusal), Some(storing)) => match storing.fail(&refusal) {
                 Some(answer) => {
@@ -385,7 +385,8 @@ impl Going<'_> {
         Ok(())
     }
 
-    /// Steps 6 to 10: to the provider, and back.
+    /// Steps 6 to 10: to the provider, and back. It is large; boxed, it is made room for only when it is needed,
+    /// and not moved with the call.
     async fn carry(
         &mut self,
         mut parts: Parts,
@@ -844,7 +845,9 @@ impl Drop for Trace {
         }
         self.worker.shared.calls_ended();
         if let Some(consumer) = self.under_way {
-            self.worker.shed.leave(consumer);
+            // What stands in for a provider that failed took as long as the provider's own answer.
+            let answered_here = self.event.steps_us.has(Step::Cache) && !self.event.steps_us.has(Step::Dial);
+            self.worker.shed.leave(consumer, !answered_here);
         }
         let event = std::mem::take(&mut self.event);
         if self.worker.shared.config.record {
@@ -999,7 +1002,7 @@ impl Again {
             at: trace.started,
         };
         let mut storing = Some(storing);
-        let outcome = going.carry(parts, Content::Held(body), &mut storing, trace).await;
+        let outcome = Box::pin(going.carry(parts, Content::Held(body), &mut storing, trace)).await;
         trace.event.cache = Some(Cached::Refresh.as_str());
         if let (Err(refusal), Some(storing)) = (&outcome, storing) {
             storing.fail(refusal);

@@ -43,6 +43,10 @@ impl StepTimes {
     pub fn set(&mut self, step: Step, from: Instant, to: Instant) {
         self.0[step as usize] = Some(micros(from, to));
     }
+
+    pub fn has(&self, step: Step) -> bool {
+        self.0[step as usize].is_some()
+    }
 }
 
 pub fn micros(from: Instant, to: Instant) -> u32 {

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
 
 /// One limit and what is left of it.
@@ -44,7 +45,24 @@ pub struct Throttled {
 
 /// `RateLimit-Policy`: what holds.
 pub fn policy_field(limits: &[Allowance]) -> HeaderValue {
-    field(limits, |text, limit| {
+    field(policies(limits))
+}
+
+/// `RateLimit`: what is left.
+pub fn limit_field(limits: &[Allowance]) -> HeaderValue {
+    let mut text = String::with_capacity(limits.len() * 32);
+    for limit in limits {
+        add_left(&mut text, limit);
+    }
+    field(text)
+}
+
+/// The members of `RateLimit-Policy`.
+pub fn policies(limits: &[Allowance]) -> String {
+    let mut text = String::with_capacity(limits.len() * 32);
+    for limit in limits {
+        begin_member(&mut text);
+        quote(&mut text, &limit.name);
         let _ = write!(text, ";q={}", limit.quota);
         match limit.unit {
             Unit::Window(window) => {
@@ -52,34 +70,42 @@ pub fn policy_field(limits: &[Allowance]) -> HeaderValue {
             }
             Unit::Concurrent => text.push_str(";qu=\"concurrent-requests\""),
         }
-    })
+    }
+    text
 }
 
-/// `RateLimit`: what is left.
-pub fn limit_field(limits: &[Allowance]) -> HeaderValue {
-    field(limits, |text, limit| {
-        let _ = write!(text, ";r={}", limit.remaining);
-        if let Some(reset) = limit.reset {
-            let _ = write!(text, ";t={}", seconds_up(reset));
-        }
-    })
+/// One more member of `RateLimit`.
+pub fn add_left(text: &mut String, limit: &Allowance) {
+    begin_member(text);
+    quote(text, &limit.name);
+    let _ = write!(text, ";r={}", limit.remaining);
+    if let Some(reset) = limit.reset {
+        let _ = write!(text, ";t={}", seconds_up(reset));
+    }
+}
+
+/// One more member, or several, as they were written before.
+pub fn add_member(text: &mut String, member: &str) {
+    if !member.is_empty() {
+        begin_member(text);
+        text.push_str(member);
+    }
+}
+
+fn begin_member(text: &mut String) {
+    if !text.is_empty() {
+        text.push_str(", ");
+    }
+}
+
+/// A field of members that were written here.
+pub fn field(text: String) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Whole seconds, never too few: who comes back after them is not too early.
 pub fn seconds_up(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
-}
-
-fn field(limits: &[Allowance], parameters: impl Fn(&mut String, &Allowance)) -> HeaderValue {
-    let mut text = String::with_capacity(limits.len() * 32);
-    for limit in limits {
-        if !text.is_empty() {
-            text.push_str(", ");
-        }
-        quote(&mut text, &limit.name);
-        parameters(&mut text, limit);
-    }
-    crate::headers::value(&text)
 }
 
 /// A string of RFC 9651 §3.3.3; a character that none can hold is left out.

@@ -1,11 +1,13 @@
 //! Refuse calls when this worker is behind with those it has, so that what it carries is carried in time.
 //!
-//! Part of `admit`. A worker is behind when whatever becomes ready waits for its turn longer than
-//! `TARGET`, and has done so for a while (the rule of `CoDel`, RFC 8289 §4: a queue that stands is of no
-//! use). Then a growing share of the calls is refused at once, which costs little; a consumer with few
-//! calls under way is refused none of them, so that whoever sends ten times as much as the others pays
-//! for it. Batch is refused before normal, and normal before interactive, all but a twentieth while more
-//! urgent calls come: none starves, as where calls wait for quotas. The number of calls under way is bounded besides.
+//! Part of `admit`. A worker is behind when its calls wait for their turns longer than `TARGET` in all, and
+//! have done so for a while (the rule of `CoDel`, RFC 8289 §4: a queue that stands is of no use). How long
+//! whatever becomes ready waits for one turn is seen; how many turns calls take depends on whether their
+//! providers are asked. Then a growing share of the calls is refused at once, which costs little; a consumer
+//! with few calls under way is refused none of them, so that whoever sends ten times as much as the others
+//! pays for it. Batch is refused before normal, and normal before interactive, all but a twentieth while more
+//! urgent calls come: none starves, as where calls wait for quotas. The number of calls under way is bounded
+//! besides.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -16,8 +18,15 @@ use crate::error::{Code, Refusal};
 use crate::snapshot::ConsumerIndex;
 use crate::worker::Worker;
 
-/// How long something that is ready may wait for its turn. A call waits for some four turns.
-const TARGET: Duration = Duration::from_millis(2);
+/// How long a call may wait for all of its turns.
+const TARGET: Duration = Duration::from_millis(8);
+/// How many turns a call takes for which its provider is asked, and one that is answered here.
+const TURNS_ASKED: u32 = 4;
+const TURNS_ANSWERED: u32 = 1;
+/// Over about so many calls goes the mean of turns.
+const CALLS: u32 = 64;
+/// It is kept in parts of this.
+const FINE: u32 = 4_096;
 /// How long it must have been longer before a call is refused: a hiccup is no overload.
 const STANDING: Duration = Duration::from_millis(20);
 /// A worker that was not looked at for so long is behind with nothing.
@@ -31,11 +40,13 @@ const FLOOR: u32 = 50;
 const LATELY: u32 = 512;
 
 /// One worker's view of itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shed {
     looking: Cell<bool>,
     looked_at: Cell<Option<Instant>>,
     behind_since: Cell<Option<Instant>>,
+    /// How many turns calls take, the latest counting most; in parts of `FINE`.
+    turns: Cell<u32>,
     /// Of a thousand calls, how many are refused.
     refused: Cell<u32>,
     /// What the share of each class has come to since one of its calls was refused last.
@@ -66,6 +77,21 @@ pub fn look(worker: &Rc<Worker>, now: Instant) {
     });
 }
 
+impl Default for Shed {
+    fn default() -> Self {
+        Self {
+            looking: Cell::default(),
+            looked_at: Cell::default(),
+            behind_since: Cell::default(),
+            turns: Cell::new(TURNS_ASKED * FINE),
+            refused: Cell::default(),
+            due: Cell::default(),
+            came: Cell::default(),
+            under_way: RefCell::default(),
+        }
+    }
+}
+
 impl Shed {
     /// Let a consumer's call go on, or refuse it. One that goes on is given back by `leave`.
     pub fn enter(&self, consumer: ConsumerIndex, class: Class, now: Instant) -> Result<(), Refusal> {
@@ -87,7 +113,11 @@ impl Shed {
         Ok(())
     }
 
-    pub fn leave(&self, consumer: ConsumerIndex) {
+    /// `asked`: its provider was, or would have been.
+    pub fn leave(&self, consumer: ConsumerIndex, asked: bool) {
+        let turns = self.turns.get();
+        let own = if asked { TURNS_ASKED } else { TURNS_ANSWERED };
+        self.turns.set(turns - turns / CALLS + own * FINE / CALLS);
         let mut under_way = self.under_way.borrow_mut();
         if let Some(own) = under_way.by_consumer.get_mut(consumer as usize) {
             *own = own.saturating_sub(1);
@@ -101,7 +131,8 @@ impl Shed {
     fn waited(&self, wait: Duration, now: Instant) {
         let refused = if self.is_fresh(now) { self.refused.get() } else { 0 };
         self.looked_at.set(Some(now));
-        if wait <= TARGET {
+        let target = TARGET * FINE / self.turns.get().max(FINE);
+        if wait <= target {
             self.behind_since.set(None);
             self.refused.set(refused.saturating_sub(STEP));
             return;
@@ -110,7 +141,7 @@ impl Shed {
         self.behind_since.set(Some(since));
         if now.saturating_duration_since(since) >= STANDING {
             // The longer the queue, the sooner it is cut.
-            let times = u32::try_from(wait.as_micros() / TARGET.as_micros()).unwrap_or(u32::MAX).min(5);
+            let times = u32::try_from(wait.as_micros() / target.as_micros()).unwrap_or(u32::MAX).min(5);
             self.refused.set((refused + STEP * times).min(ALL));
         }
     }
@@ -245,6 +276,31 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_is_answered_here_may_wait_for_its_one_turn_as_long_as_another_for_its_four() {
+        let waits = |shed: &Shed, wait| {
+            let start = Instant::now();
+            (0..100).for_each(|ms| shed.waited(wait, start + ms * MS));
+            shed.is_behind(start + 100 * MS)
+        };
+        let answered = |calls| {
+            let shed = Shed::default();
+            for _ in 0..calls {
+                shed.enter(0, Class::Normal, Instant::now()).expect("not behind");
+                shed.leave(0, false);
+            }
+            shed
+        };
+        assert!(waits(&answered(0), 3 * MS) && !waits(&answered(0), 2 * MS));
+        assert!(!waits(&answered(500), 7 * MS) && waits(&answered(500), 9 * MS));
+        let shed = answered(500);
+        for _ in 0..500 {
+            shed.enter(0, Class::Normal, Instant::now()).expect("not behind");
+            shed.leave(0, true);
+        }
+        assert!(waits(&shed, 3 * MS), "they are asked again");
+    }
+
+    #[test]
     fn whoever_has_few_calls_under_way_does_not_pay_for_who_has_many() {
         let shed = Shed::default();
         let start = Instant::now();
@@ -259,9 +315,9 @@ mod tests {
             shed.enter(3, Class::Normal, now).expect("modest");
         }
         for _ in 0..20 {
-            shed.leave(3);
+            shed.leave(3, true);
         }
-        (0..201).for_each(|_| shed.leave(7));
+        (0..201).for_each(|_| shed.leave(7, true));
         assert_eq!((shed.under_way.borrow().all, shed.under_way.borrow().consumers), (0, 0));
     }
 }

@@ -72,11 +72,23 @@ pub struct Limit {
     /// The consumer's, client's or grant's name.
     name: Arc<str>,
     declared: Declared,
-    rate: Option<Rate>,
-    /// Its names in `RateLimit` fields: for the rate, and for calls under way.
-    policies: [Arc<str>; 2],
+    terms: Arc<Terms>,
     /// Found in `Buckets` when a call first needs one.
     places: Box<[OnceLock<Arc<Bucket>>]>,
+}
+
+/// What of a limit a call needs until it has ended.
+#[derive(Debug)]
+struct Terms {
+    rate: Option<Rate>,
+    /// How many calls may be under way.
+    most: Option<u32>,
+    /// Its names in `RateLimit` fields: for the rate, and for calls under way.
+    policies: [Arc<str>; 2],
+    /// Its members of `RateLimit-Policy`, which are the same on each answer.
+    told_as: Box<str>,
+    /// Numbers that come of several clients' calls are told to none of them.
+    told: bool,
 }
 
 impl Limit {
@@ -88,8 +100,16 @@ impl Limit {
         let apart = !declared.shared && scope != Scope::Client;
         let places = (0..if apart { clients } else { 1 }).map(|_| OnceLock::new()).collect();
         let policy = format!("tidegate-{}", scope.as_str());
-        let policies = [policy.as_str().into(), format!("{policy}-inflight").into()];
-        Self { scope, name, declared, rate, policies, places }
+        let mut terms = Terms {
+            rate,
+            most: declared.concurrency,
+            policies: [policy.as_str().into(), format!("{policy}-inflight").into()],
+            told_as: Box::default(),
+            told: !declared.shared,
+        };
+        let unused = terms.allowances(&Bucket::default(), 0).collect::<Vec<_>>();
+        terms.told_as = ratelimit::policies(&unused).into();
+        Self { scope, name, declared, terms: Arc::new(terms), places }
     }
 
     pub fn name(&self) -> &str {
@@ -98,11 +118,6 @@ impl Limit {
 
     fn is_apart(&self) -> bool {
         !self.declared.shared && self.scope != Scope::Client
-    }
-
-    /// Numbers that come of several clients' calls are told to none of them.
-    fn is_told(&self) -> bool {
-        !self.declared.shared
     }
 
     fn bucket(&self, buckets: &Buckets, snapshot: &Snapshot, client: ClientIndex) -> &Arc<Bucket> {
@@ -117,14 +132,14 @@ impl Limit {
 impl fmt::Display for Limit {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{} `{}`: ", self.scope.as_str(), self.name)?;
-        if let (Some(amount), Some(rate)) = (self.declared.amount, self.rate) {
+        if let (Some(amount), Some(rate)) = (self.declared.amount, self.terms.rate) {
             write!(to, "{amount} in {}", spelled(self.declared.window_ms))?;
             if rate.burst != amount {
                 write!(to, ", {} at once", rate.burst)?;
             }
         }
         if let Some(most) = self.declared.concurrency {
-            let comma = if self.rate.is_some() { ", " } else { "" };
+            let comma = if self.terms.rate.is_some() { ", " } else { "" };
             write!(to, "{comma}{most} under way")?;
         }
         match (self.scope, self.declared.shared) {
@@ -184,11 +199,8 @@ impl Buckets {
 
 /// A limit that holds for one call, and its bucket.
 struct Held {
-    policies: [Arc<str>; 2],
+    terms: Arc<Terms>,
     bucket: Arc<Bucket>,
-    rate: Option<Rate>,
-    most: Option<u32>,
-    told: bool,
 }
 
 /// Leave to go on. Where calls under way are bounded, this one is until it is dropped.
@@ -212,11 +224,8 @@ pub fn admit(
     let mut admission = Admission { held: Vec::with_capacity(3), at: now };
     for limit in limits {
         let held = Held {
-            policies: limit.policies.clone(),
+            terms: Arc::clone(&limit.terms),
             bucket: Arc::clone(limit.bucket(buckets, snapshot, allowed.client)),
-            rate: limit.rate,
-            most: limit.declared.concurrency,
-            told: limit.is_told(),
         };
         if let Err(violated) = held.take(now) {
             held.bucket.refuse();
@@ -245,10 +254,10 @@ enum Violated {
 
 impl Held {
     fn take(&self, now: Moment) -> Result<(), Violated> {
-        if self.most.is_some_and(|most| !self.bucket.begin(most)) {
+        if self.terms.most.is_some_and(|most| !self.bucket.begin(most)) {
             return Err(Violated::Concurrency);
         }
-        let Some(rate) = self.rate else { return Ok(()) };
+        let Some(rate) = self.terms.rate else { return Ok(()) };
         self.bucket.take(rate, now).map_err(|wait| {
             self.end();
             Violated::Rate { wait: Duration::from_nanos(wait) }
@@ -256,15 +265,17 @@ impl Held {
     }
 
     fn end(&self) {
-        if self.most.is_some() {
+        if self.terms.most.is_some() {
             self.bucket.end();
         }
     }
+}
 
-    fn allowances(&self, now: Moment) -> impl Iterator<Item = Allowance> {
+impl Terms {
+    fn allowances(&self, bucket: &Bucket, now: Moment) -> impl Iterator<Item = Allowance> {
         let [by_rate, by_flight] = &self.policies;
         let rate = self.rate.map(|rate| {
-            let left = self.bucket.left(rate, now);
+            let left = bucket.left(rate, now);
             Allowance {
                 name: Arc::clone(by_rate),
                 quota: rate.burst,
@@ -277,7 +288,7 @@ impl Held {
             name: Arc::clone(by_flight),
             quota: most.into(),
             unit: Unit::Concurrent,
-            remaining: most.saturating_sub(self.bucket.in_flight()).into(),
+            remaining: most.saturating_sub(bucket.in_flight()).into(),
             reset: None,
         });
         [rate, flight].into_iter().flatten()
@@ -288,19 +299,23 @@ impl Admission {
     /// Tell on an answer what is left.
     pub fn tell(&self, headers: &mut HeaderMap, at: Instant, buckets: &Buckets) {
         let now = buckets.moment(at).max(self.at);
-        let of = |held: &Held| held.allowances(now).collect::<Vec<_>>();
-        let all: Vec<Allowance> = self.held.iter().flat_map(of).collect();
-        headers.append("ratelimit-policy", ratelimit::policy_field(&all));
-        let told: Vec<Allowance> = self.held.iter().filter(|held| held.told).flat_map(of).collect();
-        if !told.is_empty() {
-            headers.append("ratelimit", ratelimit::limit_field(&told));
+        let (mut policies, mut left) = (String::with_capacity(128), String::with_capacity(128));
+        for Held { terms, bucket } in &self.held {
+            ratelimit::add_member(&mut policies, &terms.told_as);
+            if terms.told {
+                terms.allowances(bucket, now).for_each(|allowance| ratelimit::add_left(&mut left, &allowance));
+            }
+        }
+        headers.append("ratelimit-policy", ratelimit::field(policies));
+        if !left.is_empty() {
+            headers.append("ratelimit", ratelimit::field(left));
         }
     }
 
     /// Another limit refused: what was taken from these is theirs again.
     fn give_back(&mut self) {
         for held in &self.held {
-            if let Some(rate) = held.rate {
+            if let Some(rate) = held.terms.rate {
                 held.bucket.give_back(rate);
             }
         }
@@ -314,14 +329,14 @@ impl Drop for Admission {
 }
 
 fn refusal(limit: &Limit, violated: Violated, held: &Held, now: Moment) -> Refusal {
-    let [by_rate, by_flight] = &limit.policies;
+    let [by_rate, by_flight] = &limit.terms.policies;
     let (policy, retry_after, hint) = match violated {
         Violated::Rate { wait } => (by_rate, wait, "`Retry-After` says when there is room again"),
         Violated::Concurrency => (by_flight, AFTER_CONCURRENCY, "there is room when calls under way end"),
     };
     let detail = format!("The limit of {limit}, is reached; {hint}.");
     Refusal::new(Code::Throttled, detail).by(Arc::clone(&limit.name)).throttled(Throttled {
-        limits: if held.told { held.allowances(now).collect() } else { Vec::new() },
+        limits: if held.terms.told { held.terms.allowances(&held.bucket, now).collect() } else { Vec::new() },
         violated: vec![Arc::clone(policy)],
         retry_after: Some(retry_after),
         scope: limit.scope.as_str(),
@@ -367,9 +382,9 @@ impl Limit {
             name: &self.name,
             client,
             amount: self.declared.amount,
-            window_ms: self.rate.map(|_| self.declared.window_ms),
-            burst: self.rate.map(|rate| rate.burst),
-            left: self.rate.map(|rate| bucket.left(rate, now).calls),
+            window_ms: self.terms.rate.map(|_| self.declared.window_ms),
+            burst: self.terms.rate.map(|rate| rate.burst),
+            left: self.terms.rate.map(|rate| bucket.left(rate, now).calls),
             concurrency: self.declared.concurrency,
             in_flight: bucket.in_flight(),
             refused: bucket.refused(),

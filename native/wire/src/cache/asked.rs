@@ -51,10 +51,13 @@ pub struct Asked<'c> {
     pub operation: &'c Arc<str>,
 }
 
-/// All that makes the key but the query, and the query by declared rules.
+/// What makes a request's key, and the keys that lead to it where the provider rules over its query.
 #[derive(Clone)]
 pub struct Keying {
+    key: Key,
+    /// All but the query.
     rest: Parts,
+    /// By declared rules.
     query: Option<String>,
 }
 
@@ -85,22 +88,27 @@ impl Asked<'_> {
             _ => return None,
         };
         let mut parts = partition(self.rules, &self.whose, self.headers)?;
-        parts.add(class).add(self.origin.to_string().as_bytes()).add(self.path.as_bytes());
+        parts.add(class).add_origin(self.origin).add(self.path.as_bytes());
         // A version pin may be the consumer's own, and providers do not always name it in `Vary`.
         for (name, _) in &self.provider.headers {
             parts.add_field(self.headers, name);
         }
-        let mut own: Vec<&HeaderName> =
-            self.headers.keys().filter(|name| self.rules.keys_field(name)).collect();
-        own.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
-        for name in own {
-            parts.add_field(self.headers, name);
+        if self.rules.is_shared() {
+            let mut own: Vec<&HeaderName> =
+                self.headers.keys().filter(|name| self.rules.keys_field(name)).collect();
+            own.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+            for name in own {
+                parts.add_field(self.headers, name);
+            }
         }
         if class != b"GET" {
             self.add_body(&mut parts)?;
         }
-        let query = SearchRule::declared(self.rules).apply(self.query).map(Cow::into_owned);
-        Some(Keying { rest: parts, query })
+        let query = declared_query(self.rules, self.query);
+        let rest = parts.mark();
+        let key = parts.add_query(query.as_deref()).key();
+        parts.back_to(rest);
+        Some(Keying { key, rest: parts, query: query.map(Cow::into_owned) })
     }
 
     /// The content with what says how it is to be read (RFC 10008 §4.1).
@@ -170,16 +178,12 @@ impl Asked<'_> {
 
 impl Keying {
     pub fn key(&self) -> Key {
-        let mut parts = self.rest.clone();
-        parts.add(b"query").add_maybe(self.query.as_deref().map(str::as_bytes));
-        parts.key()
+        self.key
     }
 
     pub fn key_by(&self, rule: &SearchRule) -> Key {
         let query = rule.apply(self.query.as_deref());
-        let mut parts = self.rest.clone();
-        parts.add(b"query").add_maybe(query.as_deref().map(str::as_bytes));
-        parts.key()
+        self.rest.clone().add_query(query.as_deref()).key()
     }
 
     /// Where stands what the provider says of the queries of this path.
@@ -188,6 +192,13 @@ impl Keying {
         parts.add(b"search");
         parts.key()
     }
+}
+
+fn declared_query<'q>(rules: &Rules, query: Option<&'q str>) -> Option<Cow<'q, str>> {
+    if rules.ignore.is_empty() && !rules.sort {
+        return query.map(Cow::Borrowed);
+    }
+    SearchRule::declared(rules).apply(query)
 }
 
 /// The part of a key that keeps principals apart; None where nothing is to be stored.
@@ -238,10 +249,10 @@ pub fn place_of_uri(
     });
     let rules = reading?;
     let mut parts = partition(rules, whose, headers)?;
-    let query = SearchRule::declared(rules).apply(query);
+    let query = declared_query(rules, query);
     parts
         .add(b"place")
-        .add(origin.to_string().as_bytes())
+        .add_origin(origin)
         .add(path.as_bytes())
         .add_maybe(query.as_deref().map(str::as_bytes));
     Some(parts.key().word())
@@ -256,7 +267,7 @@ pub fn place_of_group(
     group: &str,
 ) -> Option<u64> {
     let mut parts = partition(rules, whose, headers)?;
-    parts.add(b"group").add(origin.to_string().as_bytes()).add(group.as_bytes());
+    parts.add(b"group").add_origin(origin).add(group.as_bytes());
     Some(parts.key().word())
 }
 

@@ -5,8 +5,10 @@
 
 use std::hash::{Hash, Hasher};
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, HeaderName};
+
+use crate::origin::Origin;
 
 /// Bound to the form of the key: another form never meets an entry of this one.
 const FORM: &[u8] = b"tidegate cache 1";
@@ -33,18 +35,36 @@ impl Key {
     }
 
     pub fn hex(&self) -> String {
-        let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
-        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        hex(&self.0)
+    }
+
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut key = [0; 32];
+        if text.len() != 2 * key.len() || !text.is_ascii() {
+            return None;
+        }
+        for (number, byte) in key.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * number..2 * number + 2], 16).ok()?;
+        }
+        Some(Self(key))
     }
 }
 
-/// A key in the making.
+pub fn hex(bytes: &[u8; 32]) -> String {
+    let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// A key in the making: hashed at once when all is there, which costs less than part by part.
 #[derive(Clone)]
-pub struct Parts(Context);
+pub struct Parts(Vec<u8>);
+
+/// Most keys are made of no more.
+const USUAL: usize = 512;
 
 impl Parts {
     pub fn new() -> Self {
-        let mut parts = Self(Context::new(&SHA256));
+        let mut parts = Self(Vec::with_capacity(USUAL));
         parts.add(FORM);
         parts
     }
@@ -57,8 +77,8 @@ impl Parts {
     }
 
     pub fn add(&mut self, part: &[u8]) -> &mut Self {
-        self.0.update(&(part.len() as u64).to_be_bytes());
-        self.0.update(part);
+        self.0.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        self.0.extend_from_slice(part);
         self
     }
 
@@ -78,9 +98,27 @@ impl Parts {
         self
     }
 
-    pub fn key(self) -> Key {
+    pub fn add_origin(&mut self, origin: &Origin) -> &mut Self {
+        self.add(origin.scheme().as_str().as_bytes()).add(origin.authority().as_bytes())
+    }
+
+    pub fn add_query(&mut self, query: Option<&str>) -> &mut Self {
+        self.add(b"query").add_maybe(query.map(str::as_bytes))
+    }
+
+    /// How far it has come.
+    pub fn mark(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forget what was added since.
+    pub fn back_to(&mut self, mark: usize) {
+        self.0.truncate(mark);
+    }
+
+    pub fn key(&self) -> Key {
         let mut key = [0; 32];
-        key.copy_from_slice(self.0.finish().as_ref());
+        key.copy_from_slice(digest(&SHA256, &self.0).as_ref());
         Key(key)
     }
 }

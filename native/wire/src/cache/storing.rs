@@ -49,7 +49,8 @@ pub struct Storing {
 }
 
 struct Keyed {
-    keying: Keying,
+    /// Where the provider may rule over its queries.
+    keying: Option<Keying>,
     key: Key,
     /// What is stored and cannot be given without asking.
     before: Option<Arc<Entry>>,
@@ -117,7 +118,8 @@ impl Storing {
         forward: Forward,
         lead: Option<Lead>,
     ) -> Self {
-        let keyed = Keyed { keying: keying.clone(), key, before, asked_after: false, lead };
+        let keying = asked.rules.no_vary_search.then(|| keying.clone());
+        let keyed = Keyed { keying, key, before, asked_after: false, lead };
         Self { keyed: Some(keyed), ..Self::passing(asked, forward) }
     }
 
@@ -311,8 +313,9 @@ impl Storing {
         if unstored {
             terms.lifetime = terms.initial_age;
         }
-        let said_of_search = self.rules.no_vary_search.then(|| SearchRule::said(&headers)).flatten();
-        let primary = said_of_search.as_ref().map_or(keyed.key, |rule| keyed.keying.key_by(rule));
+        let search =
+            keyed.keying.as_ref().and_then(|keying| Some((keying, SearchRule::said(&headers)?)));
+        let primary = search.as_ref().map_or(keyed.key, |(keying, rule)| keying.key_by(rule));
         let key = if vary.is_empty() { primary } else { vary::variant(&primary, &vary, &self.headers) };
         let label = Label {
             key,
@@ -327,7 +330,7 @@ impl Storing {
         let keeping = Keeping {
             cache: Arc::clone(cache),
             primary,
-            search: said_of_search.map(|rule| (keyed.keying.search_key(), rule)),
+            search: search.map(|(keying, rule)| (keying.search_key(), rule)),
             head: Some(Head { status, headers, vary, terms, label }),
             lead: keyed.lead.take(),
             unstored,
