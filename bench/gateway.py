@@ -36,8 +36,21 @@ class Gateway:
     token: str
 
     @classmethod
-    def prepare(cls, stage: Stage, provider: Provider, *, bulk_port: int | None = None) -> Gateway:
-        """Declare it, connect the client's account and make the consumer's token."""
+    def prepare(
+        cls,
+        stage: Stage,
+        provider: Provider,
+        *,
+        bulk_port: int | None = None,
+        items: str = "",
+        bulk: str = "",
+        limit: str = "",
+    ) -> Gateway:
+        """Declare it, connect the client's account and make the consumer's token.
+
+        `items` and `bulk` are further keys of these providers, each a line of YAML; `limit` is one that holds
+        for the client, the consumer and the grant (`100/s`).
+        """
         folder = stage.folder / f"tidegate-{stage.free_port()}"
         folder.mkdir()
         port = stage.free_port()
@@ -48,6 +61,9 @@ class Gateway:
             PROVIDER_NAME=provider.name,
             PROVIDER_PORT=provider.tls_port,
             BULK_PORT=bulk_port or provider.tls_port,
+            ITEMS=items,
+            BULK=bulk,
+            LIMIT=f", limit: {limit}" if limit else "",
             AUTHORITY=provider.certificate.authority,
         )
         gateway = cls(stage, folder, port, token="")

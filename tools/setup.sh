@@ -69,7 +69,7 @@ case $what in
     need npm "Node.js with npm"
     case $what in
       test) debian postgresql nginx-light iproute2 chromium fonts-dejavu-core dbus-daemon gnome-keyring apache2-bin lighttpd lighttpd-mod-openssl redis-server ;;
-      bench) debian nginx-light haproxy wrk postgresql redis-server ;;
+      bench) debian nginx-light haproxy varnish wrk postgresql redis-server ;;
     esac
     once packages-dev requirements -- packages dev
     once npm package.json package-lock.json -- npm ci --silent --no-progress

@@ -8,6 +8,7 @@ from bench.measure import Measure
 from bench.measurements import (
     bulk,
     cache_conformance,
+    caching,
     credentials,
     dialects,
     faults,
@@ -54,5 +55,8 @@ MEASUREMENTS: Final[dict[str, Measure]] = {
     "dialects": dialects.measure,
     "bulk": bulk.measure,
     "cache_conformance": cache_conformance.measure,
+    "cache_hits": caching.measure_hits,
+    "cache_lookups": caching.measure_lookups,
+    "cache_promises": caching.measure_promises,
     "idle_connections": idle_connections.measure,
 }

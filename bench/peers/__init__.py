@@ -18,7 +18,35 @@ Start = Callable[[Stage, Provider], Target]
 
 
 def start_nginx(stage: Stage, provider: Provider) -> Target:
-    port, config = _config(stage, provider, "nginx.conf", USER=nginx_user())
+    return _nginx(stage, provider, CACHE="", CACHED="")
+
+
+def start_nginx_cache(stage: Stage, provider: Provider) -> Target:
+    """The same, with answers kept for each consumer and one fetch for many at once."""
+    kept = f"proxy_cache_path {stage.folder}/nginx-cache keys_zone=answers:16m;"
+    cached = (
+        "proxy_cache answers;",
+        'proxy_cache_key "$consumer $request_uri";',
+        "proxy_cache_lock on;",
+        "add_header Cache-Status $upstream_cache_status;",
+    )
+    return _nginx(stage, provider, CACHE=kept, CACHED="\n            ".join(cached))
+
+
+def start_varnish(stage: Stage, provider: Provider) -> Target:
+    """With its log written beside, as it is where calls must be on record."""
+    port, config = _config(stage, provider, "varnish.vcl")
+    folder = stage.folder / "varnish"
+    argv = [program("varnishd"), "-F", "-j", "none", "-n", str(folder), "-f", str(config)]
+    argv += ["-a", f"127.0.0.1:{port}", "-s", "malloc,256m", "-p", "thread_pools=1"]
+    target = _listening(stage, port, "varnish", argv)
+    log = [program("varnishncsa"), "-n", folder, "-w", stage.folder / "varnish-access.log"]
+    stage.start("varnishncsa", log, core=stage.cores.gate)
+    return target
+
+
+def _nginx(stage: Stage, provider: Provider, **more: str) -> Target:
+    port, config = _config(stage, provider, "nginx.conf", USER=nginx_user(), **more)
     return _listening(stage, port, "nginx", [program("nginx"), "-e", "stderr", "-c", str(config)])
 
 
@@ -89,6 +117,7 @@ def _config(stage: Stage, provider: Provider, name: str, **more: object) -> tupl
         FOLDER=stage.folder,
         PORT=port,
         PROVIDER_PORT=provider.tls_port,
+        PROVIDER_PLAIN_PORT=provider.plain_port,
         PROVIDER_NAME=provider.name,
         AUTHORITY=provider.certificate.authority,
         CREDENTIAL=CREDENTIAL,
