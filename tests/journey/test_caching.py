@@ -446,9 +446,10 @@ def test_an_operator_sees_what_is_stored_and_takes_it_out(
         assert tidegate("cache", "purge", "--group", "books", "--client", "acme") == (
             "1 answer taken out\n"
         )
-        assert tidegate("cache", "purge", "--client", "acme", "--operation", "List") == (
-            "0 answers taken out\n"
-        )
+        for named in (("--operation", "List"), ("--provider", "elsewhere"), ("--key", "00" * 32)):
+            assert tidegate("cache", "purge", "--client", "acme", *named) == (
+                "0 answers taken out\n"
+            )
         assert told() == {"acme": 2, "globex": 3}
         assert made.way("/a").startswith("tidegate; fwd=uri-miss")
         assert made.way("/a", client="globex").startswith("tidegate; hit")
@@ -459,8 +460,40 @@ def test_an_operator_sees_what_is_stored_and_takes_it_out(
         assert key is not None
         assert tidegate("cache", "purge", "--key", key[1]) == "1 answer taken out\n"
         assert made.way("/b", client="globex").startswith("tidegate; fwd=uri-miss")
+        assert tidegate("cache", "purge", "--operation", "GET /{name}", "--client", "acme") == (
+            "3 answers taken out\n"
+        )
+        assert tidegate("cache", "purge", "--provider", "there") == "3 answers taken out\n"
+        for path in ("/a", "/b", "/c"):
+            for client in ("acme", "globex"):
+                made.call(path, client=client)
         assert main(["cache", "purge"]) != 0
         assert main(["cache", "purge", "--all", "--client", "acme"]) != 0
         capsys.readouterr()
         assert tidegate("cache", "purge", "--all") == "6 answers taken out\n"
         assert told() == {"acme": 0, "globex": 0}
+
+
+def test_usage_says_what_the_hits_of_a_running_gateway_would_have_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    prices = 'price: 0.002 EUR\n    prices: {"POST /{name}": 0.5 EUR}'
+    with scene(tmp_path, "{ttl: 10m}", more=prices) as made:
+        monkeypatch.setenv("TIDEGATE_HOME", str(made.passage.gateway.state.home.data))
+        made.provider.say("/a", "x")
+        ways = [made.way("/a") for _ in range(4)]
+        assert sum(way.startswith("tidegate; hit") for way in ways) == 3
+        made.call("/a", "POST", content="x")
+
+        def told() -> list[dict[str, object]]:
+            capsys.readouterr()
+            assert main(["usage", "--json"]) == 0
+            return json.loads(capsys.readouterr().out)["usage"]
+
+        wait_until(lambda: sum(int(str(row["calls"])) for row in told() if row["provider"]) == 5)
+        rows = {row["operation"]: row for row in told() if row["provider"]}
+        assert (rows["GET /{name}"]["calls"], rows["GET /{name}"]["saved"]) == (4, 3)
+        assert rows["GET /{name}"]["worth"] == {"amount": "0.006", "currency": "EUR"}
+        assert (rows["POST /{name}"]["saved"], rows["POST /{name}"]["worth"]) == (0, None)
+        assert main(["usage"]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "worth 0.006 EUR"
