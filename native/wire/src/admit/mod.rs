@@ -303,7 +303,9 @@ impl Admission {
         for Held { terms, bucket } in &self.held {
             ratelimit::add_member(&mut policies, &terms.told_as);
             if terms.told {
-                terms.allowances(bucket, now).for_each(|allowance| ratelimit::add_left(&mut left, &allowance));
+                terms
+                    .allowances(bucket, now)
+                    .for_each(|allowance| ratelimit::add_left(&mut left, &allowance));
             }
         }
         headers.append("ratelimit-policy", ratelimit::field(policies));

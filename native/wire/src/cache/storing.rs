@@ -313,8 +313,7 @@ impl Storing {
         if unstored {
             terms.lifetime = terms.initial_age;
         }
-        let search =
-            keyed.keying.as_ref().and_then(|keying| Some((keying, SearchRule::said(&headers)?)));
+        let search = keyed.keying.as_ref().and_then(|keying| Some((keying, SearchRule::said(&headers)?)));
         let primary = search.as_ref().map_or(keyed.key, |(keying, rule)| keying.key_by(rule));
         let key = if vary.is_empty() { primary } else { vary::variant(&primary, &vary, &self.headers) };
         let label = Label {
