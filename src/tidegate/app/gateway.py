@@ -115,7 +115,7 @@ class Gateway:
         with ExitStack() as stack:
             state = stack.enter_context(services(self._home))
             _make_root_key(state)
-            config = engine_config(settings, self._home.spool)
+            config = engine_config(settings, self._home)
             engine = stack.enter_context(Engine(config, state.vault.token_key()))
             supply = Supply(state, engine, self._path, settings, self._author)
             supply.begin()
@@ -414,18 +414,20 @@ class Supply:
         self._revision = revision
         self.hook_signers.follow(revision.declaration)
         self._tell_unbound()
-        self._renew_leases()
+        # Before leases: what is taken out of the cache with a connection is named by these keys.
         self._renew_cache_keys()
+        self._renew_leases()
 
     def _renew_cache_keys(self) -> None:
         shared = self.settings.shared
-        if shared is None or shared.cache_client_bytes is None:
+        shares = shared is not None and shared.cache_client_bytes is not None
+        if not shares and self.settings.cache.disk_bytes is None:
             return
         clients = [client.name for client in self.declaration.clients]
         try:
             keys = self._state.vault.cache_keys(clients)
         except VaultError as refused:
-            # Without them answers are this gateway's own.
+            # Without them answers are in this gateway's memory alone.
             _log.error("cache_keys_refused", reason=str(refused))
             keys = {}
         self._engine.put_cache_keys(keys)

@@ -57,6 +57,11 @@ class Home:
         return self.data / "spool"
 
     @property
+    def cache(self) -> Path:
+        """Where answers are kept on disk, where that is wanted; it may be lost at any time."""
+        return self.data / "cache"
+
+    @property
     def control(self) -> Path:
         """The socket on which the running gateway is asked."""
         return self.data / "control.sock"

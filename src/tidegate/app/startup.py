@@ -7,11 +7,13 @@ import socket
 from pathlib import Path
 
 from tidegate import catalog
+from tidegate.app.home import Home
 from tidegate.credentials.errors import CredentialRefused
 from tidegate.credentials.references import parse_reference, read_openbao
 from tidegate.domain.secret import Secret
 from tidegate.engine import (
     CacheBounds,
+    CacheDisk,
     EngineConfig,
     EngineError,
     Listener,
@@ -21,7 +23,7 @@ from tidegate.engine import (
 )
 
 
-def engine_config(settings: catalog.Settings, spool: Path) -> EngineConfig:
+def engine_config(settings: catalog.Settings, home: Home) -> EngineConfig:
     """Read the listeners' certificates and keys; the rest is taken over.
 
     Raises:
@@ -29,7 +31,7 @@ def engine_config(settings: catalog.Settings, spool: Path) -> EngineConfig:
         EngineError: the shared store's password is not where it should be.
     """
     return EngineConfig(
-        spool=spool,
+        spool=home.spool,
         listeners=tuple(read_listener(listener) for listener in settings.listeners),
         # The cores that this process may use: in a container, fewer than the machine has.
         workers=settings.workers or len(os.sched_getaffinity(0)),
@@ -44,11 +46,16 @@ def engine_config(settings: catalog.Settings, spool: Path) -> EngineConfig:
             hosts=dict(settings.resolver.hosts),
             timeout_ms=settings.resolver.timeout_ms,
         ),
-        cache=CacheBounds(
-            settings.cache.bytes, settings.cache.client_bytes, settings.cache.answer_bytes
-        ),
-        shared=_shared(settings.shared, spool) if settings.shared else None,
+        cache=_cache(settings.cache, home),
+        shared=_shared(settings.shared, home.spool) if settings.shared else None,
     )
+
+
+def _cache(bounds: catalog.CacheBounds, home: Home) -> CacheBounds:
+    disk = None
+    if bounds.disk_bytes is not None:
+        disk = CacheDisk(bounds.folder or home.cache, bounds.disk_bytes)
+    return CacheBounds(bounds.bytes, bounds.client_bytes, bounds.answer_bytes, disk)
 
 
 def _shared(store: catalog.SharedStore, spool: Path) -> SharedStore:

@@ -13,11 +13,19 @@ from tidegate.catalog.origins import fill_origin, fill_origins
 from tidegate.catalog.patterns import OperationTable, matching
 from tidegate.catalog.preset import Preset, presets
 from tidegate.catalog.schema import json_schema
-from tidegate.catalog.settings import Listener, Resolver, Settings, SharedStore, load_settings
+from tidegate.catalog.settings import (
+    CacheBounds,
+    Listener,
+    Resolver,
+    Settings,
+    SharedStore,
+    load_settings,
+)
 from tidegate.catalog.weaknesses import Weakness, weaknesses
 
 __all__ = [
     "Api",
+    "CacheBounds",
     "ConfigError",
     "ConfigErrors",
     "Document",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic.functional_validators import AfterValidator, model_validator
@@ -876,8 +876,11 @@ class ResolverEntry(Entry):
     """For an answer."""
 
 
+_DISK_MIN_ANSWERS: Final = 8
+
+
 class CacheBoundsEntry(Entry):
-    """How much is stored of answers, in memory."""
+    """How much is stored of answers: in memory, and on disk."""
 
     memory: Size = 256 * 1024**2
     """Of all clients together."""
@@ -885,6 +888,10 @@ class CacheBoundsEntry(Entry):
     """Of one client; what is shared by all counts as one."""
     answer: Size = 4 * 1024**2
     """Of one answer's body; larger ones pass and are not stored."""
+    disk: Size | None = None
+    """On disk besides, sealed by each client's key; nothing where absent."""
+    folder: str | None = Field(default=None, min_length=1)
+    """Where on disk, from this file's folder; below Tidegate's data where absent."""
 
     @model_validator(mode="after")
     def _fits(self) -> CacheBoundsEntry:
@@ -892,6 +899,12 @@ class CacheBoundsEntry(Entry):
             refuse("one client may store more than there is room for", "lower `per_client`")
         if self.answer > self.per_client // 4:
             refuse("one answer may take more than a quarter of its client's room", "lower `answer`")
+        if self.folder is not None and self.disk is None:
+            refuse(
+                "`folder` is where `disk` is kept, and there is none", "say how much: `disk: 10GiB`"
+            )
+        if self.disk is not None and self.disk < _DISK_MIN_ANSWERS * self.answer:
+            refuse("one answer may take more than an eighth of the disk's room", "raise `disk`")
         return self
 
 

@@ -59,11 +59,13 @@ class ConsentPages:
 
 @dataclass(frozen=True, slots=True)
 class CacheBounds:
-    """How many bytes of answers are stored: of all, of one client, of one answer's body."""
+    """How many bytes of answers are stored: of all, of one client, of one answer's body; on disk."""
 
     bytes: int = 256 * 1024**2
     client_bytes: int = 64 * 1024**2
     answer_bytes: int = 4 * 1024**2
+    disk_bytes: int | None = None
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,13 @@ def load_settings(path: Path) -> Settings:
         ),
         consent=_consent(entry, first.folder),
         metrics=entry.metrics.bind if entry.metrics else None,
-        cache=CacheBounds(entry.cache.memory, entry.cache.per_client, entry.cache.answer),
+        cache=CacheBounds(
+            entry.cache.memory,
+            entry.cache.per_client,
+            entry.cache.answer,
+            disk_bytes=entry.cache.disk,
+            folder=first.folder / entry.cache.folder if entry.cache.folder else None,
+        ),
         shared=_shared(entry.shared, first.folder),
     )
 

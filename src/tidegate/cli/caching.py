@@ -42,6 +42,14 @@ def stats(
     )
     most, share = found["bytes_max"] / _MIB, found["client_bytes_max"] / _MIB
     say((f"{found['bytes'] / _MIB:,.1f} of {most:,.0f} MiB; {share:,.0f} MiB a client", QUIET))
+    if disk := found["disk"]:
+        held, room = disk["bytes"] / _MIB, disk["bytes_max"] / _MIB
+        say(
+            (
+                f"on disk: {held:,.1f} of {room:,.0f} MiB, {counted(disk['answers'], 'answer')}",
+                QUIET,
+            )
+        )
     if (shared := found["shared"]) is not None:
         state = "connected" if shared["connected"] else "away"
         counts = f"{shared['hits']:,} hits, {shared['kept']:,} sent"

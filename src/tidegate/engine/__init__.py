@@ -6,9 +6,16 @@ a call on a snapshot without making it. `tidegate.engine.transport` puts `fetch`
 """
 
 from tidegate.engine import _memory as _memory  # isort: split  # before the engine is loaded
-from tidegate.engine.cache import CachePurge, CacheShare, CacheStats, SharedCacheStats
+from tidegate.engine.cache import (
+    CacheOnDisk,
+    CachePurge,
+    CacheShare,
+    CacheStats,
+    SharedCacheStats,
+)
 from tidegate.engine.config import (
     CacheBounds,
+    CacheDisk,
     EngineConfig,
     Listener,
     ListenerTls,
@@ -35,6 +42,8 @@ from tidegate.engine.fetch import ClientIdentity, Fetched, FetchOptions, Signing
 
 __all__ = [
     "CacheBounds",
+    "CacheDisk",
+    "CacheOnDisk",
     "CachePurge",
     "CacheShare",
     "CacheStats",

@@ -109,7 +109,7 @@ class Engine:
         Raises FetchError.
         """
     def put_cache_keys(self, keys: dict[str | None, bytes]) -> None:
-        """Take the keys by which clients' answers are sealed where engines share them."""
+        """Take the keys by which clients' answers are sealed outside memory."""
     def cache_stats(self) -> str:
         """What the cache holds, as JSON."""
     def cache_purge(self, which: str) -> int:

@@ -15,6 +15,15 @@ class CacheShare:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheOnDisk:
+    """How much is kept on disk, of all clients, and how much may be."""
+
+    answers: int
+    bytes: int
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class SharedCacheStats:
     """How it stands with the answers that several engines share.
 
@@ -32,12 +41,13 @@ class SharedCacheStats:
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """How much is stored, and how much may be."""
+    """How much is stored in memory, and how much may be; and on disk, where that is wanted."""
 
     bytes: int
     bytes_max: int
     client_bytes_max: int
     clients: tuple[CacheShare, ...]
+    disk: CacheOnDisk | None = None
     shared: SharedCacheStats | None = None
     """None: this engine's answers are its own."""
 

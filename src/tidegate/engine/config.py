@@ -43,12 +43,28 @@ class Resolver:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheDisk:
+    """Where more answers are kept than memory holds, sealed, and how many bytes of them."""
+
+    folder: Path
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class CacheBounds:
     """How many bytes of answers are stored: of all, of one client, of one answer's body."""
 
     bytes: int = 256 * 1024**2
     client_bytes: int = 64 * 1024**2
     answer_bytes: int = 4 * 1024**2
+    disk: CacheDisk | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Say it as the native engine reads it."""
+        written = asdict(self)
+        if self.disk is not None:
+            written["disk"]["folder"] = str(self.disk.folder)
+        return written
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +141,7 @@ class EngineConfig:
                 "calls_max": self.calls_max,
                 "record": self.record,
                 "resolver": asdict(self.resolver),
-                "cache": asdict(self.cache),
+                "cache": self.cache.to_json(),
                 "shared": self.shared.to_json() if self.shared else None,
             }
         )

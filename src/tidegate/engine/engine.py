@@ -15,7 +15,7 @@ from tidegate.domain.call import Gap
 from tidegate.domain.hook import Signed, SigningCall
 from tidegate.domain.secret import Secret
 from tidegate.engine import _wire
-from tidegate.engine.cache import CachePurge, CacheShare, CacheStats, SharedCacheStats
+from tidegate.engine.cache import CacheOnDisk, CachePurge, CacheShare, CacheStats, SharedCacheStats
 from tidegate.engine.config import EngineConfig, Listener, tls_json
 from tidegate.engine.errors import EngineError, FetchError
 from tidegate.engine.fetch import Fetched, FetchOptions
@@ -224,7 +224,7 @@ class Engine:
         return Fetched(status, tuple(answered), content)
 
     def put_cache_keys(self, keys: Mapping[str | None, Secret]) -> None:
-        """Give the keys by which clients' answers are sealed where engines share them.
+        """Give the keys by which clients' answers are sealed outside the engine's memory.
 
         None's is for what all clients may be given. Keys that were given before are forgotten.
         """
@@ -234,8 +234,13 @@ class Engine:
         """Say how much is stored of answers, and whose."""
         said = json.loads(self._native.cache_stats())
         clients = tuple(CacheShare(**share) for share in said.pop("clients"))
-        shared = said.pop("shared")
-        return CacheStats(clients=clients, shared=shared and SharedCacheStats(**shared), **said)
+        disk, shared = said.pop("disk"), said.pop("shared")
+        return CacheStats(
+            clients=clients,
+            disk=disk and CacheOnDisk(**disk),
+            shared=shared and SharedCacheStats(**shared),
+            **said,
+        )
 
     def cache_purge(self, which: CachePurge) -> int:
         """Take stored answers out; return how many those were.

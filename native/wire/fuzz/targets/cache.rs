@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tidegate_wire::cache::asked::one_spelling;
 use tidegate_wire::cache::body::canonical;
 use tidegate_wire::cache::directives::Directives;
+use tidegate_wire::cache::disk::value::Head;
 use tidegate_wire::cache::entry::groups;
 use tidegate_wire::cache::rules::BodyForm;
 use tidegate_wire::cache::search::SearchRule;
@@ -24,6 +25,9 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     let _ = form::read(bytes.to_vec());
+    if let Some((head, length)) = Head::read(bytes) {
+        assert_eq!(head.write().as_deref(), Some(&bytes[..length]));
+    }
     if let Ok(text) = std::str::from_utf8(bytes) {
         let spelled = one_spelling(text);
         assert_eq!(one_spelling(&spelled), spelled);

@@ -9,6 +9,7 @@ pub mod asked;
 pub mod body;
 pub mod date;
 pub mod directives;
+pub mod disk;
 pub mod entry;
 pub mod fill;
 pub mod flight;
@@ -36,6 +37,7 @@ use zeroize::Zeroizing;
 
 use crate::cache::asked::{Asked, Keying, place_of_connection};
 use crate::cache::directives::Directives;
+use crate::cache::disk::Disk;
 use crate::cache::entry::{Entry, Left};
 use crate::cache::flight::{Flights, Joined, Landing};
 use crate::cache::key::Key;
@@ -54,8 +56,10 @@ const FLIGHTS_MAX: u32 = 4;
 /// The one cache of an engine, shared by its workers.
 pub struct Cache {
     pub store: Store,
-    pub stamps: Stamps,
+    pub stamps: Arc<Stamps>,
     pub flights: Arc<Flights>,
+    /// Where more is kept than memory holds.
+    pub disk: Option<Disk>,
     /// Where several gateways share answers.
     tier: Option<Arc<Tier>>,
 }
@@ -77,12 +81,15 @@ pub struct Answer {
 
 impl Cache {
     pub fn new(bounds: Bounds) -> Self {
-        Self { store: Store::new(bounds), stamps: Stamps::default(), flights: Arc::default(), tier: None }
+        let (stamps, flights) = (Arc::default(), Arc::default());
+        Self { store: Store::new(bounds), stamps, flights, disk: None, tier: None }
     }
 
-    /// The same, with what gateways share where that is declared.
+    /// The same, on disk and with what gateways share where that is declared.
     pub fn start(bounds: Bounds, shared: Option<&Arc<shared::Config>>) -> std::io::Result<Arc<Self>> {
         let mut failed = None;
+        let stamps = Arc::<Stamps>::default();
+        let disk = bounds.disk.as_ref().map(|disk| Disk::open(disk, Arc::clone(&stamps))).transpose()?;
         let cache = Arc::new_cyclic(|own| {
             let started =
                 shared.map(|config| Tier::start(config, bounds.answer_bytes, own.clone())).transpose();
@@ -90,26 +97,40 @@ impl Cache {
                 failed = Some(error);
                 None
             });
-            Self { tier: tier.flatten(), ..Self::new(bounds) }
+            let tier = tier.flatten();
+            if let (Some(_), Some(disk)) = (&tier, &disk) {
+                // What others changed while this one was not there is not known here.
+                disk.clear();
+            }
+            Self { tier, disk, stamps, ..Self::new(bounds) }
         });
         failed.map_or(Ok(cache), Err)
     }
 
-    /// The keys by which clients' answers are sealed where gateways share them (None: all clients').
+    /// The keys by which clients' answers are sealed outside memory (None: all clients').
     pub fn put_keys(&self, secrets: &HashMap<Option<Arc<str>>, Zeroizing<Vec<u8>>>) {
+        if let Some(disk) = &self.disk {
+            disk.put_keys(secrets);
+        }
         if let Some(tier) = &self.tier {
             tier.put_keys(secrets);
         }
     }
 
     pub fn close(&self) {
+        if let Some(disk) = &self.disk {
+            disk.close();
+        }
         if let Some(tier) = &self.tier {
             tier.close();
         }
     }
 
-    /// Store an answer that was fetched, here and where gateways share them.
+    /// Store an answer that was fetched, here, on disk, and where gateways share them.
     fn keep(&self, primary: Key, entry: Arc<Entry>, shares: bool) {
+        if let Some(disk) = &self.disk {
+            disk.keep(primary, &entry);
+        }
         if let Some(tier) = self.tier.as_ref().filter(|_| shares) {
             tier.keep(primary, &entry);
         }
@@ -121,17 +142,41 @@ impl Cache {
         self.store.put(primary, variant, entry);
     }
 
-    /// What stands at a place has changed, for the other gateways as well.
-    fn changed(&self, place: u64, at: Instant) {
+    /// An answer is none any more.
+    fn remove(&self, entry: &Entry) {
+        self.store.remove(&entry.label.key);
+        if let Some(disk) = &self.disk {
+            disk.remove(entry);
+        }
+    }
+
+    /// What stands at a place has changed, in this gateway alone.
+    fn changed_here(&self, place: u64, at: Instant) {
         self.stamps.stamp(place, at);
+        if let Some(disk) = &self.disk {
+            disk.changed(place);
+        }
+    }
+
+    /// The same, for the other gateways as well.
+    fn changed(&self, place: u64, at: Instant) {
+        self.changed_here(place, at);
         if let Some(tier) = &self.tier {
             tier.tell(Change::Place(place));
         }
     }
 
+    /// Everything may have changed.
+    fn all_changed(&self, at: Instant) {
+        self.stamps.stamp_all(at);
+        if let Some(disk) = &self.disk {
+            disk.clear();
+        }
+    }
+
     /// No answer that this connection was given until now is given again: its credential was refused or is gone.
     pub fn forget_connection(&self, connection: &str) {
-        self.stamps.stamp(place_of_connection(connection), Instant::now());
+        self.changed_here(place_of_connection(connection), Instant::now());
     }
 
     /// The same, because its provider refused its credential: for the other gateways as well.
@@ -155,9 +200,16 @@ impl Cache {
         {
             return onward(Storing::passing(asked, Forward::Request));
         }
+        let mut disk = self.disk.as_ref();
         for _ in 0..FLIGHTS_MAX {
             let key = self.key(asked, &keying);
-            let looked = self.find(asked, key, &wish);
+            let mut looked = self.find(asked, key, &wish);
+            if looked.entry.is_none()
+                && let Some(disk) = disk.take()
+                && disk.fetch(&self.store, key, asked, deadline).await
+            {
+                looked = self.find(asked, key, &wish);
+            }
             let forward = match looked.suits {
                 Suits::Yes(way, detail) => return Ok(found(answer(&looked, asked, way, detail))),
                 Suits::WhileRevalidating => {

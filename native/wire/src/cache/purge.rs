@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
+use crate::cache::disk::{self, Disk};
 use crate::cache::store::Held;
 use crate::cache::tier::{Change, Standing};
 
@@ -26,6 +27,8 @@ pub struct Stats {
     pub bytes_max: u64,
     pub client_bytes_max: u64,
     pub clients: Vec<Held>,
+    /// How much is kept on disk, if anything is.
+    pub disk: Option<disk::Held>,
     /// How it stands with those that gateways share; None: this one's are its own.
     pub shared: Option<Standing>,
 }
@@ -45,6 +48,7 @@ impl Cache {
             bytes_max: self.store.bounds.bytes,
             client_bytes_max: self.store.bounds.client_bytes,
             clients,
+            disk: self.disk.as_ref().map(Disk::held),
             shared: self.tier.as_ref().map(|tier| tier.standing()),
         }
     }
@@ -59,7 +63,9 @@ impl Cache {
             tier.clear(which.client.as_deref());
             tier.tell(Change::Purge(which.clone()));
         }
-        Some(self.take_out(which))
+        // What is in memory is on disk as well, as a rule.
+        let on_disk = self.disk.as_ref().map_or(0, |disk| disk.purge(which));
+        Some(self.take_out(which).max(on_disk))
     }
 
     /// The same, in this gateway alone.

@@ -13,6 +13,7 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use serde::Deserialize;
 
+use crate::cache::disk;
 use crate::cache::entry::{Account, Entry};
 use crate::cache::key::Key;
 use crate::cache::search::SearchRule;
@@ -26,11 +27,13 @@ pub struct Bounds {
     pub client_bytes: u64,
     /// Of one answer's body.
     pub answer_bytes: u64,
+    /// Where more is kept than memory holds, and over restarts.
+    pub disk: Option<disk::Settings>,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { bytes: 256 << 20, client_bytes: 64 << 20, answer_bytes: 4 << 20 }
+        Self { bytes: 256 << 20, client_bytes: 64 << 20, answer_bytes: 4 << 20, disk: None }
     }
 }
 

@@ -346,7 +346,7 @@ impl Storing {
             self.put(cache, &entry);
             said.stored = true;
         } else {
-            cache.store.remove(&entry.label.key);
+            cache.remove(&entry);
         }
         let reusable = !entry.terms.no_cache && entry.terms.lifetime > entry.terms.initial_age;
         self.land(|| if reusable { Landing::Answer(Arc::clone(&entry)) } else { Landing::Pass });
@@ -359,7 +359,7 @@ impl Storing {
         if same(ETAG) && same(LAST_MODIFIED) && same(CONTENT_LENGTH) {
             self.put(cache, &Arc::new(before.freshened(newer, &self.rules, self.exchange())));
         } else {
-            cache.store.remove(&before.label.key);
+            cache.remove(before);
         }
     }
 

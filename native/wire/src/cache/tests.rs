@@ -16,7 +16,7 @@ use crate::snapshot::{Provider, Snapshot};
 
 const CLIENTS: usize = 50;
 
-fn snapshot(rules: &str) -> Snapshot {
+pub(crate) fn snapshot(rules: &str) -> Snapshot {
     let document = format!(
         "{{\"format\":1,\"revision\":1,\"clients\":[],\"providers\":[{{\"name\":\"p\",\"origins\":[\"https://p.test\"],\
          \"headers\":[[\"version\",\"1\"]],\"operations\":[[\"get\",\"GET\",\"/{{x}}\",0],[\"post\",\"POST\",\"/{{x}}\",0]],\
@@ -37,7 +37,7 @@ impl Chance {
     }
 }
 
-fn whose(client: usize, connection: usize, credential: usize) -> Principal {
+pub(crate) fn whose(client: usize, connection: usize, credential: usize) -> Principal {
     let mut print = [0; 32];
     print[..8].copy_from_slice(&credential.to_be_bytes());
     Principal {
@@ -49,7 +49,7 @@ fn whose(client: usize, connection: usize, credential: usize) -> Principal {
     }
 }
 
-fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+pub(crate) fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("value"));
@@ -65,15 +65,15 @@ fn answer(status: StatusCode, lines: &[(&'static str, &str)]) -> response::Parts
     parts
 }
 
-struct Caller<'c> {
-    cache: &'c Arc<Cache>,
-    provider: &'c Provider,
-    origin: &'c Origin,
+pub(crate) struct Caller<'c> {
+    pub cache: &'c Arc<Cache>,
+    pub provider: &'c Provider,
+    pub origin: &'c Origin,
 }
 
 impl Caller<'_> {
     /// Make a call; the provider answers with `said` and the body. What the consumer gets, and how.
-    async fn call(
+    pub async fn call(
         &self,
         whose: Principal,
         method: &Method,
@@ -121,8 +121,12 @@ impl Caller<'_> {
 async fn of_a_million_random_calls_none_is_answered_with_what_is_anothers() {
     let snapshot =
         snapshot("{\"mode\":\"principal\",\"actors\":[\"account\"],\"sort\":true,\"ignore\":[\"utm\"]}");
-    let cache =
-        Arc::new(Cache::new(Bounds { bytes: 64 << 20, client_bytes: 1 << 20, answer_bytes: 64 << 10 }));
+    let cache = Arc::new(Cache::new(Bounds {
+        bytes: 64 << 20,
+        client_bytes: 1 << 20,
+        answer_bytes: 64 << 10,
+        disk: None,
+    }));
     let origin = "https://p.test".parse().expect("origin");
     let caller = Caller { cache: &cache, provider: snapshot.provider(0), origin: &origin };
     let mut chance = Chance(0x7461_6465_6761_7465);
@@ -186,7 +190,7 @@ async fn sharing_by_credential_joins_equal_credentials_and_no_others() {
 #[tokio::test]
 async fn one_clients_answers_push_out_its_own_alone() {
     let snapshot = snapshot("{\"mode\":\"principal\"}");
-    let bounds = Bounds { bytes: 32 << 20, client_bytes: 1 << 20, answer_bytes: 64 << 10 };
+    let bounds = Bounds { bytes: 32 << 20, client_bytes: 1 << 20, answer_bytes: 64 << 10, disk: None };
     let cache = Arc::new(Cache::new(bounds));
     let origin = "https://p.test".parse().expect("origin");
     let caller = Caller { cache: &cache, provider: snapshot.provider(0), origin: &origin };

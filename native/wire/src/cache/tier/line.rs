@@ -182,7 +182,7 @@ async fn hear(
     let first = number(answered.next().unwrap_or_default());
     if !heard.is_empty() && order(&first) > order(heard) {
         // Some that were not heard are not known any more.
-        cache.stamps.stamp_all(Instant::now());
+        cache.all_changed(Instant::now());
     }
     if first.is_empty() {
         heard.clear();

@@ -370,8 +370,11 @@ impl Cache {
     /// What another gateway told.
     fn heard(&self, change: Change) {
         match change {
-            Change::Place(place) => self.stamps.stamp(place, Instant::now()),
+            Change::Place(place) => self.changed_here(place, Instant::now()),
             Change::Purge(which) => {
+                if let Some(disk) = &self.disk {
+                    disk.purge(&which);
+                }
                 self.take_out(&which);
             }
         }

@@ -48,6 +48,16 @@ impl Keys {
         hex(&hmac::sign(&self.names, place.bytes()).as_ref()[..16])
     }
 
+    /// What a thing of this kind and name is called where it must not be read.
+    pub fn mark(&self, kind: &[u8], name: &[u8]) -> u64 {
+        let mut context = hmac::Context::with_key(&self.names);
+        for part in [b"mark", kind, name] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        context.sign().as_ref().iter().take(8).fold(0, |word, byte| word << 8 | u64::from(*byte))
+    }
+
     /// Where stands who fetches it.
     pub fn flight(&self, name: &str) -> String {
         format!("{}:{name}", self.flight)
