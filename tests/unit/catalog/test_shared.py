@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.canaries import may_hold
 
+from tidegate.app import Home
 from tidegate.app.startup import engine_config
 from tidegate.catalog import ConfigErrors, Settings, load_settings
 from tidegate.engine import EngineError
@@ -62,13 +63,14 @@ def test_what_is_wrong_is_said(tmp_path: Path, shared: str, said: str):
 
 
 def test_a_password_is_taken_from_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    home = Home(tmp_path / "home", tmp_path / "root.key", "sqlite://")
     may_hold(tmp_path / "password").write_text("not-a-real-password\n")
     found = settings(tmp_path, "{valkey: 'unix:///s', nodes: 2, password: {file: password}}")
-    shared = engine_config(found, tmp_path / "spool").shared
+    shared = engine_config(found, home).shared
     assert shared is not None
     assert shared.password is not None
     assert shared.password.reveal() == b"not-a-real-password"
     found = settings(tmp_path, "{valkey: 'unix:///s', nodes: 2, password: {env: STORE_WORD}}")
     monkeypatch.delenv("STORE_WORD", raising=False)
     with pytest.raises(EngineError, match="STORE_WORD"):
-        engine_config(found, tmp_path / "spool")
+        engine_config(found, home)
