@@ -57,7 +57,8 @@ pub fn rewrite(kind: Kind, raw: &str, told: &mut Told<'_>) -> Result<String, Bre
     }
     let mut written = String::with_capacity(raw.len());
     for pair in &pairs {
-        let place = Place::named(kind.word(), &pair.name);
+        // A bare word may be a value.
+        let place = Place::named(kind.word(), if pair.value.is_some() { &pair.name } else { "" });
         let claim = claim(kind, told.policy, &pair.name);
         let rules = &told.policy.rules;
         if let Some((rule, _, Some(rival))) = claim {
