@@ -111,6 +111,8 @@ fn read(kind: Kind, raw: &str) -> Result<Vec<Pair<'_>>, Breach> {
     Ok(pairs)
 }
 
+const NOT_UTF8: &str = "has a value that is not UTF-8";
+
 fn decoded(raw: &str) -> Result<Cow<'_, str>, &'static str> {
     let bytes = raw.as_bytes();
     let escapes = memchr::memchr_iter(b'%', bytes);
@@ -119,7 +121,6 @@ fn decoded(raw: &str) -> Result<Cow<'_, str>, &'static str> {
             return Err("has a `%` without two hexadecimal digits");
         }
     }
-    const NOT_UTF8: &str = "has a value that is not UTF-8";
     if raw.contains('+') {
         let spaced = raw.replace('+', " ");
         let text = percent_decode_str(&spaced).decode_utf8().map_err(|_| NOT_UTF8)?;
