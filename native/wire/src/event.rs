@@ -117,14 +117,11 @@ pub struct Event {
     pub wait_ms: Option<u32>,
     pub cost: Option<u64>,
     /// The rules by which fields left, and those by which fields did not; both name places, never what stood there.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sent: Vec<FieldTold>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub withheld: Vec<FieldTold>,
     /// A call that carried something out of an operation that has no policy.
     pub weak: bool,
     /// What its policy would have made of it, where that only reports as yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub would: Option<Box<Would>>,
 }
 
