@@ -58,12 +58,16 @@ use crate::route::{Routed, address, route};
 use crate::shed;
 use crate::sign;
 use crate::snapshot::{AccessToken, ClientIndex, Connection, ConsumerIndex, ProviderIndex, Snapshot};
+use crate::subject::{Subjects, subjects};
 use crate::worker::Worker;
 
 /// How long the next piece of a request body may take.
 const BODY_IDLE: Duration = Duration::from_secs(30);
 /// How long the head of an answer that may yet be refused waits for the first piece of its body.
 const FIRST_PIECE: Duration = Duration::from_millis(100);
+
+/// What stands in the record of a call that goes on because its client only reports.
+const WOULD_SUPPRESS: &str = "suppressed: would be refused, and is reported as declared";
 
 /// Serve one request: a health question, or a call.
 pub async fn serve(
@@ -202,6 +206,14 @@ async fn call(
         trace.event.decision = (refusal.code == Code::Denied).then_some("deny");
     })?;
     trace.decided(&allowed);
+    let about = subjects(
+        &mut parts.headers,
+        &shared.subject_keys,
+        snapshot.client_name(client),
+        snapshot.suppressed(client),
+        allowed.routed.operation.erases,
+    )?;
+    trace.is_about(about);
     let mut at = trace.step(Step::Decide, at);
 
     // 4. admit: is there time for it, and is it within the limits of who calls?
@@ -692,6 +704,7 @@ impl Trace {
             token: known.token.clone(),
             connection: known.connection.clone(),
             query: known.query.clone(),
+            subjects: known.subjects.clone(),
             cache: Some(Cached::Refresh.as_str()),
             ..Event::default()
         };
@@ -720,6 +733,13 @@ impl Trace {
         self.event.decision = Some(allowed.verdict.as_str());
         self.event.rule = Some(Arc::clone(&allowed.rule));
         self.event.connection = allowed.connection.as_ref().map(|c| Arc::clone(&c.id));
+    }
+
+    fn is_about(&mut self, subjects: Subjects) {
+        self.event.subjects = subjects.indexes;
+        if subjects.would_refuse {
+            self.event.detail = Some(WOULD_SUPPRESS.into());
+        }
     }
 
     fn waited(&mut self, waited: Option<Waited>) {

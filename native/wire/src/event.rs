@@ -112,6 +112,8 @@ pub struct Event {
     pub quota: Option<&'static str>,
     pub wait_ms: Option<u32>,
     pub cost: Option<u64>,
+    /// Whom the call is about, by keyed indexes.
+    pub subjects: Vec<Box<str>>,
 }
 
 /// A ULID: 48 bits of time, 80 of chance, in Crockford's base 32. Sorts by time.

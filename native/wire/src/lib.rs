@@ -24,6 +24,7 @@ pub mod route;
 pub mod shared;
 pub mod shed;
 pub mod sign;
+pub mod subject;
 
 pub mod body;
 pub mod call;

@@ -25,6 +25,7 @@ use crate::origin::Origin;
 use crate::reserve::rule::{Draw, Plan, QUOTAS_MAX, RawQuota};
 use crate::route::table::OperationTable;
 use crate::sign::Signer;
+use crate::subject::suppressed::Suppressed;
 
 /// The newest snapshot format this engine reads.
 pub const FORMAT: u32 = 1;
@@ -57,6 +58,7 @@ pub struct Snapshot {
     grants: HashMap<(ConsumerIndex, ProviderIndex), Grants>,
     denials: HashMap<ProviderIndex, Vec<Denial>>,
     connections: HashMap<(ClientIndex, ProviderIndex), Vec<Arc<Connection>>>,
+    suppressed: HashMap<ClientIndex, Suppressed>,
     /// Whether any operation is cached.
     pub caches: bool,
 }
@@ -121,6 +123,8 @@ pub struct Operation {
     pub deadlines: Option<Box<Deadlines>>,
     /// None: the provider's calls have nothing to do with the cache.
     pub cache: Option<Arc<Rules>>,
+    /// It asks the provider to forget somebody.
+    pub erases: bool,
 }
 
 /// Where one field of a credential is put.
@@ -372,6 +376,11 @@ impl Snapshot {
         self.grants.get(&(consumer, provider))
     }
 
+    /// Of whom nothing is sent any more for a client; None where that is nobody.
+    pub fn suppressed(&self, client: ClientIndex) -> Option<&Suppressed> {
+        self.suppressed.get(&client)
+    }
+
     pub fn denials(&self, provider: ProviderIndex) -> &[Denial] {
         self.denials.get(&provider).map_or(&[], Vec::as_slice)
     }
@@ -412,9 +421,10 @@ mod raw {
         Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Grant, Grants, HashMap, HeaderName,
         HeaderValue, HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet,
         OperationTable, Origin, Plan, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawQuota, Resilience,
-        Rules, Signer, SnapshotError, TlsPolicy, admit,
+        Rules, Signer, SnapshotError, Suppressed, TlsPolicy, admit,
     };
     use crate::admit::Scope;
+    use crate::subject::suppressed::Way;
     use jsonwebtoken::Algorithm;
     use std::borrow::Cow;
     use std::hash::{DefaultHasher, Hash, Hasher};
@@ -442,6 +452,8 @@ mod raw {
         denials: Vec<RawDenial>,
         #[serde(default, borrow)]
         connections: Vec<RawConnection<'a>>,
+        #[serde(default, borrow)]
+        suppressed: Vec<RawSuppressed<'a>>,
     }
 
     #[derive(Deserialize)]
@@ -526,6 +538,9 @@ mod raw {
         dialect: Option<Dialect>,
         #[serde(default)]
         cache: Option<RawCache>,
+        /// The numbers of the operations that ask it to forget somebody.
+        #[serde(default)]
+        erases: Vec<u32>,
     }
 
     fn unauthorized() -> Box<[u16]> {
@@ -609,6 +624,15 @@ mod raw {
         name: Cow<'a, str>,
         version: u32,
         origins: Vec<Origin>,
+    }
+
+    /// Of whom nothing is sent any more for a client.
+    #[derive(Deserialize)]
+    struct RawSuppressed<'a> {
+        client: String,
+        way: Way,
+        #[serde(borrow)]
+        indexes: Vec<Cow<'a, str>>,
     }
 
     /// Names of one kind and the numbers they stand for.
@@ -792,6 +816,14 @@ mod raw {
                 })
                 .collect::<Result<HashMap<_, _>, SnapshotError>>()?;
 
+            let mut suppressed = HashMap::new();
+            for one in self.suppressed {
+                let client = client_names.find(&one.client, "a suppression")?;
+                let place = &format!("a suppression of client `{}`", one.client);
+                let indexes = one.indexes.iter().map(|hex| digest(hex, place)).collect::<Result<_, _>>()?;
+                suppressed.insert(client, Suppressed::new(one.way, indexes));
+            }
+
             for (number, plan) in planned {
                 providers[number as usize].quotas = Some(plan);
             }
@@ -816,6 +848,7 @@ mod raw {
                 grants,
                 denials,
                 connections,
+                suppressed,
             })
         }
     }
@@ -844,7 +877,7 @@ mod raw {
                             .ok_or_else(|| wrong(format!("operation `{id}` has no cache rules")))
                     })
                     .transpose()?;
-                operations.push(Operation { id: Arc::from(&**id), origin: *origin, deadlines: None, cache });
+                operations.push(Operation { id: Arc::from(&**id), origin: *origin, deadlines: None, cache, erases: self.erases.contains(&number) });
             }
             for some in &self.operation_deadlines {
                 for number in &some.operations {

@@ -25,6 +25,7 @@ use crate::record::{HOLD, WorkerRecord};
 use crate::reserve::Reserve;
 use crate::shed::Shed;
 use crate::snapshot::Snapshot;
+use crate::subject;
 
 /// What all workers see.
 pub struct Shared {
@@ -36,6 +37,7 @@ pub struct Shared {
     pub reserve: Reserve,
     pub cache: Arc<Cache>,
     pub issuer_keys: Keys,
+    pub subject_keys: subject::Keys,
     pub faults: Memory,
     pub token_key: hmac::Key,
     pub ready: AtomicBool,
@@ -55,6 +57,7 @@ impl Shared {
             buckets: Buckets::default(),
             reserve,
             issuer_keys: Keys::default(),
+            subject_keys: subject::Keys::default(),
             faults: Memory::default(),
             token_key: hmac::Key::new(hmac::HMAC_SHA256, token_key),
             ready: AtomicBool::new(false),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tidegate.domain.ledger import SentField
+
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
@@ -53,6 +55,10 @@ class CallRecord:
     quota: str | None = None
     wait_ms: int | None = None
     cost: int | None = None
+    sent: tuple[SentField, ...] = ()
+    purpose: str | None = None
+    agreements: str | None = None
+    subjects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from tidegate.domain.limit import Limit
 from tidegate.domain.login import Login
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
+from tidegate.domain.party import Erasure, Party, Suppressing
 from tidegate.domain.price import Price
 from tidegate.domain.quota import Quota
 from tidegate.domain.resilience import PLAIN, Resilience
@@ -35,6 +36,10 @@ class Client:
     region: str = ""
     limit: Limit | None = None
     """How often all consumers together may call for it."""
+    party: Party = Party()
+    """Who it is, for the records."""
+    suppressed: Suppressing = "refuse"
+    """What becomes of calls about subjects that were erased for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +176,10 @@ class Provider:
     """What a call costs."""
     prices: tuple[tuple[str, Price], ...] = ()
     """What a call of an operation costs (by id) that costs something else."""
+    party: Party = Party()
+    """Who it is, for the records."""
+    erasures: tuple[Erasure, ...] = ()
+    """How it is asked to forget somebody."""
 
     @property
     def issues(self) -> TokenGrant | Login | None:
@@ -232,3 +241,5 @@ class Declaration:
     providers: tuple[Provider, ...] = ()
     grants: tuple[Grant, ...] = ()
     denials: tuple[Denial, ...] = field(default=())
+    organisation: Party = Party()
+    """Who runs this Tidegate, for the records."""
