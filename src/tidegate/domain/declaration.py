@@ -18,6 +18,7 @@ from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
 from tidegate.domain.party import Erasure, Party, Suppressing
 from tidegate.domain.price import Price
+from tidegate.domain.protection import Protection, Unprotected
 from tidegate.domain.quota import Quota
 from tidegate.domain.resilience import PLAIN, Resilience
 from tidegate.domain.rotation import BY_HAND, Rotation
@@ -180,6 +181,8 @@ class Provider:
     """Who it is, for the records."""
     erasures: tuple[Erasure, ...] = ()
     """How it is asked to forget somebody."""
+    unprotected: Unprotected = "observe"
+    """What becomes of calls of its operations that have no policy."""
 
     @property
     def issues(self) -> TokenGrant | Login | None:
@@ -217,6 +220,8 @@ class Grant:
     """How often the calls that it covers may be made, for each client."""
     call_class: CallClass = "normal"
     """The most urgent that its calls may be, and what they are when they do not say."""
+    unprotected: Unprotected = "observe"
+    """What becomes of its calls of operations that have no policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,3 +248,4 @@ class Declaration:
     denials: tuple[Denial, ...] = field(default=())
     organisation: Party = Party()
     """Who runs this Tidegate, for the records."""
+    protection: tuple[Protection, ...] = ()
