@@ -145,6 +145,13 @@ _LIST: Final = (
         "No grant covers the call, or a denial forbids it.",
         Fixer.OPERATOR,
     ),
+    Problem(
+        "suppressed",
+        403,
+        "Nothing is sent about this subject any more",
+        "The call names a subject that was erased for its client, and so was not forwarded.",
+        Fixer.CONSUMER,
+    ),
     # admit: whether it comes too soon.
     Problem(
         "throttled",

@@ -406,6 +406,8 @@ class Supply:
         if revision is None:
             raise LookupError("the store has no revision")
         snapshot = self._state.snapshot(revision)
+        # Before the snapshot: a call for a client that it adds may be about somebody.
+        self._renew_subject_keys(revision.declaration)
         if snapshot != self._snapshot:
             self._engine.publish(snapshot)
             self._snapshot = snapshot
@@ -417,6 +419,15 @@ class Supply:
         # Before leases: what is taken out of the cache with a connection is named by these keys.
         self._renew_cache_keys()
         self._renew_leases()
+
+    def _renew_subject_keys(self, declaration: Declaration) -> None:
+        try:
+            keys = self._state.vault.subject_keys(client.name for client in declaration.clients)
+        except VaultError as refused:
+            # Without them no call goes that names whom it is about; the others go on.
+            _log.error("subject_keys_refused", reason=str(refused))
+            keys = {}
+        self._engine.put_subject_keys(keys)
 
     def _renew_cache_keys(self) -> None:
         shared = self.settings.shared

@@ -196,6 +196,7 @@ class Services:
             revision.number,
             self.store.tokens.all(),
             self.store.connections.all(),
+            suppressions=self.store.subjects.suppressions(),
         )
 
     def explain(

@@ -15,6 +15,7 @@ from tidegate.cli.terminal import help_output
 _DECLARE = "Declare what may be called"
 _CONNECT = "Let providers and consumers in"
 _OPERATE = "Run it and see what happens"
+_PRIVACY = "Answer for what was sent"
 _TRY = "Try it"
 
 _HELP = """The one way out to third-party APIs.
@@ -49,6 +50,8 @@ _COMMANDS = (
     (_OPERATE, "calls", "records:calls", "Show the calls that were made."),
     (_OPERATE, "vault", "vaulting:vault", "Replace keys, look, shred a client, back up, restore."),
     (_OPERATE, "usage", "records:usage", "Count calls by client, provider and operation."),
+    (_PRIVACY, "records", "reporting:records", "Make the records that privacy law asks for."),
+    (_PRIVACY, "subject", "subjects:subject", "Find what was sent about somebody; erase it."),
     (_TRY, "demo", "story:demo", "Watch a dozen calls go through, or be refused, and why."),
     (_TRY, "sandbox", "trying:sandbox", "Run a provider made from an OpenAPI document."),
     (_TRY, "version", "trying:version", "Print the versions of Tidegate and its engine."),
@@ -72,7 +75,7 @@ def build(running: str | None) -> App:
     )
     groups = {
         title: Group(title, sort_key=place)
-        for place, title in enumerate((_DECLARE, _CONNECT, _OPERATE, _TRY))
+        for place, title in enumerate((_DECLARE, _CONNECT, _OPERATE, _PRIVACY, _TRY))
     }
     for place, (group, name, where, sentence) in enumerate(_COMMANDS):
         app.command(

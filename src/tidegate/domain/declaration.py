@@ -16,7 +16,7 @@ from tidegate.domain.limit import Limit
 from tidegate.domain.login import Login
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
-from tidegate.domain.party import Erasure, Party, Suppressing
+from tidegate.domain.party import NOBODY, Erasure, Party, Suppressing
 from tidegate.domain.price import Price
 from tidegate.domain.protection import Protection, Unprotected
 from tidegate.domain.quota import Quota
@@ -37,7 +37,7 @@ class Client:
     region: str = ""
     limit: Limit | None = None
     """How often all consumers together may call for it."""
-    party: Party = Party()
+    party: Party = NOBODY
     """Who it is, for the records."""
     suppressed: Suppressing = "refuse"
     """What becomes of calls about subjects that were erased for it."""
@@ -177,7 +177,7 @@ class Provider:
     """What a call costs."""
     prices: tuple[tuple[str, Price], ...] = ()
     """What a call of an operation costs (by id) that costs something else."""
-    party: Party = Party()
+    party: Party = NOBODY
     """Who it is, for the records."""
     erasures: tuple[Erasure, ...] = ()
     """How it is asked to forget somebody."""
@@ -246,6 +246,6 @@ class Declaration:
     providers: tuple[Provider, ...] = ()
     grants: tuple[Grant, ...] = ()
     denials: tuple[Denial, ...] = field(default=())
-    organisation: Party = Party()
+    organisation: Party = NOBODY
     """Who runs this Tidegate, for the records."""
     protection: tuple[Protection, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,9 @@ class Party:
         limits = dict(self.retention)
         return limits.get(purpose, limits.get("*", ""))
 
+
+NOBODY: Final = Party()
+"""Of whom nothing is declared."""
 
 Suppressing = Literal["refuse", "report"]
 """What becomes of a call about a suppressed subject."""

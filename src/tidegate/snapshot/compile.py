@@ -30,6 +30,7 @@ from tidegate.domain.declaration import (
     Provider,
 )
 from tidegate.domain.dialect import Dialect
+from tidegate.domain.ledger import Suppression
 from tidegate.domain.limit import Limit
 from tidegate.domain.protection import Action, Generalise, Mask, Protection
 from tidegate.domain.quota import Quota
@@ -50,6 +51,7 @@ def compile_snapshot(
     tokens: Iterable[AccessToken],
     connections: Iterable[Connection],
     *,
+    suppressions: Iterable[Suppression] = (),
     now: datetime | None = None,
 ) -> bytes:
     """Compile one snapshot.
@@ -59,6 +61,7 @@ def compile_snapshot(
         revision: Its number.
         tokens: Every access token on record; those that are revoked or long expired are left out.
         connections: Every connection on record; those that no longer fit are left out.
+        suppressions: Of whom nothing is sent any more; those of clients that are gone are left out.
         now: The moment by which tokens expire; the present where none is given.
     """
     now = now or datetime.now(UTC)
@@ -82,6 +85,7 @@ def compile_snapshot(
         "denials": [_denial(denial, sets) for denial in declaration.denials],
         "operation_sets": sets.written,
         "connections": _connections(declaration, connections),
+        **_suppressed(declaration.clients, suppressions),
     }
     return json.dumps(snapshot, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -113,6 +117,19 @@ def _consumer(consumer: Consumer) -> _Json:
 def _client_limits(clients: Iterable[Client]) -> _Json:
     limits = [(client.name, asdict(client.limit)) for client in clients if client.limit]
     return {"client_limits": limits} if limits else {}
+
+
+def _suppressed(clients: Iterable[Client], suppressions: Iterable[Suppression]) -> _Json:
+    ways = {client.name: client.suppressed for client in clients}
+    indexes: dict[str, list[str]] = {}
+    for one in suppressions:
+        if one.client in ways:
+            indexes.setdefault(one.client, []).append(one.index.hex())
+    written = [
+        {"client": client, "way": ways[client], "indexes": sorted(found)}
+        for client, found in sorted(indexes.items())
+    ]
+    return {"suppressed": written} if written else {}
 
 
 def _limit(limit: Limit | None) -> _Json:
@@ -221,6 +238,7 @@ def _provider(provider: Provider, sets: _OperationSets, *, alone: bool) -> _Json
             else {}
         ),
         **({"cache": asdict(provider.cache)} if provider.cache else {}),
+        **_erases(provider, sets),
     }
 
 
@@ -268,6 +286,11 @@ def action_json(action: Action) -> str | _Json:
             return {"generalise": action.to}
         case _:
             return action.kind
+
+
+def _erases(provider: Provider, sets: _OperationSets) -> _Json:
+    numbers = sets.numbers(provider.name, tuple(one.operation for one in provider.erasures))
+    return {"erases": numbers} if numbers else {}
 
 
 def _quota(provider: Provider, quota: Quota, sets: _OperationSets) -> _Json:

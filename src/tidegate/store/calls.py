@@ -19,7 +19,9 @@ import sqlalchemy as sa
 from pydantic_core import to_json
 
 from tidegate.domain.call import CallRecord, Gap
+from tidegate.domain.ledger import SentField
 from tidegate.store.database import Database, Turn
+from tidegate.store.ledger import Ledger
 from tidegate.store.schema import calls, gaps, usage_hours
 
 if TYPE_CHECKING:
@@ -30,10 +32,11 @@ _NOT_DIALLED: Final = 0
 _CLASSES_PER_OCTAVE: Final = 4
 _SAVING: Final = frozenset({"hit", "stale", "collapsed"})
 
-_JSON_COLUMNS: Final = ("steps_us", "query")
+_JSON_COLUMNS: Final = ("steps_us", "query", "sent", "subjects")
 _PLAIN_COLUMNS: Final = tuple(f.name for f in fields(CallRecord) if f.name not in _JSON_COLUMNS)
 _COLUMNS: Final = (*_PLAIN_COLUMNS, *_JSON_COLUMNS)
 _plain_values = attrgetter(*_PLAIN_COLUMNS)
+_json_values = attrgetter(*_JSON_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,9 @@ class Usage:
 class Calls:
     """The call records."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database
+        self._ledger = ledger
 
     def add(self, records: Sequence[CallRecord]) -> int:
         """Keep the records that are not kept yet; return how many those were."""
@@ -88,6 +92,7 @@ class Calls:
             if fresh:
                 self._insert(connection, fresh)
                 self._sum(connection, fresh)
+                self._ledger.add(connection, fresh)
         return len(fresh)
 
     def recent(
@@ -181,8 +186,7 @@ class Calls:
         rows = [
             (
                 *_plain_values(record),
-                to_json(record.steps_us).decode(),
-                to_json(record.query).decode(),
+                *(to_json(value).decode() for value in _json_values(record)),
             )
             for record in records
         ]
@@ -299,7 +303,11 @@ def _latency_class(record: CallRecord) -> int:
 def _record(row: sa.RowMapping) -> CallRecord:
     plain: dict[str, Any] = {name: row[name] for name in _PLAIN_COLUMNS}
     return CallRecord(
-        steps_us=json.loads(row["steps_us"]), query=tuple(json.loads(row["query"])), **plain
+        steps_us=json.loads(row["steps_us"]),
+        query=tuple(json.loads(row["query"])),
+        sent=tuple(SentField(*one) for one in json.loads(row["sent"])),
+        subjects=tuple(json.loads(row["subjects"])),
+        **plain,
     )
 
 

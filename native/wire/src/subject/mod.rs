@@ -124,7 +124,7 @@ fn refusal(client: &str, kind: &str) -> Refusal {
         Code::Suppressed,
         format!(
             "Nothing is sent any more about a subject (`{kind}`) that this call names: it was erased for client \
-             `{client}`. `tidegate subject suppressed --client {client}` lists when, and lifts it."
+             `{client}`. `tidegate subject suppressed --client {client}` lists since when."
         ),
     )
     .by(Arc::from(format!("clients.{client}.suppressed")))
