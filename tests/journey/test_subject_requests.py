@@ -113,7 +113,7 @@ def test_after_it_nothing_more_is_sent_until_somebody_lifts_it(
     assert scene.send(f"email:{ADA}", client="globex").status_code == 201, "another client's"
     assert asked(capsys, "subject", "lift", *words)[0] == 0
     wait_until(lambda: scene.send(f"email:{ADA}").status_code == 201)
-    code, out = asked(capsys, "subject", "requests", "--client", "acme", "--json")
+    _, out = asked(capsys, "subject", "requests", "--client", "acme", "--json")
     assert [one["act"] for one in json.loads(out)] == ["erase", "lift"]
 
 

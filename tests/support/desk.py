@@ -1,4 +1,4 @@
-"""A provider that keeps contacts and forgets them, a gateway before it, and somebody who calls for two clients."""
+"""A provider that keeps contacts and forgets them, a gateway before it, and who calls for two clients."""
 
 from __future__ import annotations
 
