@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 UNLISTED: Final = "unlisted"
 """The action of a row for a call whose fields no policy lists: something went, nobody says what."""
-
-
-class SentField(NamedTuple):
-    """A field as an event tells of it: the rule's selector, the category, and what was done to it."""
-
-    at: str
-    category: str
-    do: str
 
 
 @dataclass(frozen=True, slots=True)

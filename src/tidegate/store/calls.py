@@ -16,10 +16,10 @@ from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from tidegate.domain.call import CallRecord, Gap
-from tidegate.domain.ledger import SentField
+from tidegate.domain.call import CallRecord, FieldRecord, Gap, WouldRecord
 from tidegate.store.database import Database, Turn
 from tidegate.store.ledger import Ledger
 from tidegate.store.schema import calls, gaps, usage_hours
@@ -32,11 +32,17 @@ _NOT_DIALLED: Final = 0
 _CLASSES_PER_OCTAVE: Final = 4
 _SAVING: Final = frozenset({"hit", "stale", "collapsed"})
 
-_JSON_COLUMNS: Final = ("steps_us", "query", "sent", "subjects")
-_PLAIN_COLUMNS: Final = tuple(f.name for f in fields(CallRecord) if f.name not in _JSON_COLUMNS)
-_COLUMNS: Final = (*_PLAIN_COLUMNS, *_JSON_COLUMNS)
+_JSON_COLUMNS: Final = ("steps_us", "query")
+# Most calls have nothing there: what is empty is NULL.
+_RARE_COLUMNS: Final = ("sent", "withheld", "would", "subjects")
+_PLAIN_COLUMNS: Final = tuple(
+    f.name for f in fields(CallRecord) if f.name not in (*_JSON_COLUMNS, *_RARE_COLUMNS)
+)
+_COLUMNS: Final = (*_PLAIN_COLUMNS, *_JSON_COLUMNS, *_RARE_COLUMNS)
+_FIELD_RECORDS: Final = TypeAdapter(tuple[FieldRecord, ...])
+_WOULD: Final = TypeAdapter(WouldRecord)
 _plain_values = attrgetter(*_PLAIN_COLUMNS)
-_json_values = attrgetter(*_JSON_COLUMNS)
+_rare_values = attrgetter(*_RARE_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +192,9 @@ class Calls:
         rows = [
             (
                 *_plain_values(record),
-                *(to_json(value).decode() for value in _json_values(record)),
+                to_json(record.steps_us).decode(),
+                to_json(record.query).decode(),
+                *(to_json(one).decode() if one else None for one in _rare_values(record)),
             )
             for record in records
         ]
@@ -302,13 +310,20 @@ def _latency_class(record: CallRecord) -> int:
 
 def _record(row: sa.RowMapping) -> CallRecord:
     plain: dict[str, Any] = {name: row[name] for name in _PLAIN_COLUMNS}
+    would: str | None = row["would"]
     return CallRecord(
         steps_us=json.loads(row["steps_us"]),
         query=tuple(json.loads(row["query"])),
-        sent=tuple(SentField(*one) for one in json.loads(row["sent"])),
-        subjects=tuple(json.loads(row["subjects"])),
+        sent=_field_records(row["sent"]),
+        withheld=_field_records(row["withheld"]),
+        would=None if would is None else _WOULD.validate_json(would),
+        subjects=tuple(json.loads(row["subjects"] or "[]")),
         **plain,
     )
+
+
+def _field_records(text: str | None) -> tuple[FieldRecord, ...]:
+    return () if text is None else _FIELD_RECORDS.validate_json(text)
 
 
 def _hour(at: datetime) -> int:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import sqlalchemy as sa
 
-from tidegate.domain.call import CallRecord
-from tidegate.domain.ledger import UNLISTED, Flow, SentField, SubjectFlow
+from tidegate.domain.call import CallRecord, FieldRecord
+from tidegate.domain.ledger import UNLISTED, Flow, SubjectFlow
 from tidegate.store.database import Database
 from tidegate.store.schema import calls, flows, ledger
 
@@ -27,7 +27,7 @@ OBJECTS_MAX: Final = 1_000
 _LEFT_AT: Final = "attach"
 """The step after which nothing holds a call back: one that came so far may have reached its provider."""
 
-_ANY: Final = SentField("", "", UNLISTED)
+_ANY: Final = FieldRecord("", None, UNLISTED)
 
 _COLUMNS: Final = tuple(column.name for column in ledger.columns if column.name != "seq")
 _FLOW: Final = ("client", "provider", "operation", "place", "category", "action", "purpose")
@@ -154,7 +154,7 @@ def _tells(record: CallRecord) -> bool:
     )
 
 
-def _fields(record: CallRecord) -> tuple[SentField, ...]:
+def _fields(record: CallRecord) -> tuple[FieldRecord, ...]:
     return tuple(dict.fromkeys(record.sent)) or (_ANY,)
 
 
@@ -169,7 +169,7 @@ def _rows(record: CallRecord) -> Iterator[tuple[object, ...]]:
                 record.provider,
                 record.operation,
                 field.at,
-                field.category,
+                field.category or "",
                 field.do,
                 record.purpose or "",
                 subject,
@@ -185,7 +185,7 @@ def _sums(records: Sequence[CallRecord]) -> list[tuple[Any, ...]]:
         for field in _fields(record):
             key = (
                 *(record.client, record.provider, record.operation),
-                *(field.at, field.category, field.do, record.purpose or ""),
+                *(field.at, field.category or "", field.do, record.purpose or ""),
             )
             times = found.setdefault(key, [record.at_ms, record.at_ms, 0])
             times[0], times[1] = min(times[0], record.at_ms), max(times[1], record.at_ms)

@@ -6,15 +6,14 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0011"
-down_revision = "0008"
+down_revision = "0009"
 
 
 def upgrade() -> None:
     """Make the tables, and let calls name whom they were about."""
-    op.add_column("calls", sa.Column("sent", sa.Text, nullable=False, server_default="[]"))
     op.add_column("calls", sa.Column("purpose", sa.Text))
     op.add_column("calls", sa.Column("agreements", sa.Text))
-    op.add_column("calls", sa.Column("subjects", sa.Text, nullable=False, server_default="[]"))
+    op.add_column("calls", sa.Column("subjects", sa.Text))
     op.create_table(
         "ledger",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
