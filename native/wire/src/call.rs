@@ -23,6 +23,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::admit::{Admission, admit};
+use crate::agreement::{Agreed, Moment};
 use crate::authenticate::{Authenticated, Shown, authenticate};
 use crate::body::{AnswerBody, Progress, ProviderStream, RequestBody, StreamLimits};
 use crate::cache::asked::{Asked, BODY_MAX, Principal, keys_body, one_spelling};
@@ -198,8 +199,10 @@ async fn call(
     };
     let client = for_client(&snapshot, &routed, named)?;
     trace.event.client = Some(Arc::clone(snapshot.client_name(client)));
-    let allowed = decide(&snapshot, routed, client, named, now).inspect_err(|refusal| {
-        trace.event.decision = (refusal.code == Code::Denied).then_some("deny");
+    let moment = Moment { unix_ms: trace.event.at_ms, at: trace.started, clock: &shared.clock };
+    let allowed = decide(&snapshot, routed, client, named, moment).inspect_err(|refusal| {
+        let denies = matches!(refusal.code, Code::Denied | Code::NoAgreement);
+        trace.event.decision = denies.then_some("deny");
     })?;
     trace.decided(&allowed);
     let mut at = trace.step(Step::Decide, at);
@@ -432,6 +435,7 @@ impl Going<'_> {
             Content::Held(bytes) => RequestBody::held(bytes),
         };
         progress.touched.set(Instant::now());
+        progress.ends.set(allowed.agreed.ends());
         trace.progress = Some(Rc::clone(&progress));
         let mut keyed = None;
         let repeat = way.repeat(&mut parts, self.query.as_deref(), &mut keyed, &mut body).await?;
@@ -691,6 +695,7 @@ impl Trace {
             http: known.http,
             token: known.token.clone(),
             connection: known.connection.clone(),
+            agreements: known.agreements.clone(),
             query: known.query.clone(),
             cache: Some(Cached::Refresh.as_str()),
             ..Event::default()
@@ -720,6 +725,7 @@ impl Trace {
         self.event.decision = Some(allowed.verdict.as_str());
         self.event.rule = Some(Arc::clone(&allowed.rule));
         self.event.connection = allowed.connection.as_ref().map(|c| Arc::clone(&c.id));
+        self.event.agreements = allowed.agreed.by().map(Arc::clone);
     }
 
     fn waited(&mut self, waited: Option<Waited>) {
@@ -929,6 +935,7 @@ struct OwnedCall {
     verdict: Verdict,
     rule: Arc<str>,
     connection: Option<Arc<Connection>>,
+    agreed: Agreed,
 }
 
 impl OwnedCall {
@@ -942,6 +949,7 @@ impl OwnedCall {
             verdict: allowed.verdict,
             rule: Arc::clone(&allowed.rule),
             connection: allowed.connection.clone(),
+            agreed: allowed.agreed.clone(),
         }
     }
 
@@ -965,6 +973,7 @@ impl OwnedCall {
             verdict: self.verdict,
             rule: Arc::clone(&self.rule),
             connection: self.connection.clone(),
+            agreed: self.agreed.clone(),
         })
     }
 }

@@ -112,6 +112,8 @@ pub struct Event {
     pub quota: Option<&'static str>,
     pub wait_ms: Option<u32>,
     pub cost: Option<u64>,
+    /// The agreements by which the call's personal data went, with spaces between.
+    pub agreements: Option<Arc<str>>,
 }
 
 /// A ULID: 48 bits of time, 80 of chance, in Crockford's base 32. Sorts by time.

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::admit::{self, Limit};
+use crate::agreement::Gate;
 use crate::cache::rules::Rules;
 use crate::class::Class;
 use crate::dial::tls::TlsPolicy;
@@ -121,6 +122,8 @@ pub struct Operation {
     pub deadlines: Option<Box<Deadlines>>,
     /// None: the provider's calls have nothing to do with the cache.
     pub cache: Option<Arc<Rules>>,
+    /// None: it sends no personal data, as far as is declared.
+    pub gate: Option<Arc<Gate>>,
 }
 
 /// Where one field of a credential is put.
@@ -409,12 +412,13 @@ mod header_name {
 mod raw {
     use super::{
         AccessToken, Arc, AttachPart, Bounds, Class, ClientIndex, Connection, Consumer, ConsumerIndex,
-        Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Grant, Grants, HashMap, HeaderName,
+        Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Gate, Grant, Grants, HashMap, HeaderName,
         HeaderValue, HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet,
         OperationTable, Origin, Plan, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawQuota, Resilience,
         Rules, Signer, SnapshotError, TlsPolicy, admit,
     };
     use crate::admit::Scope;
+    use crate::agreement::RawGate;
     use jsonwebtoken::Algorithm;
     use std::borrow::Cow;
     use std::hash::{DefaultHasher, Hash, Hasher};
@@ -526,6 +530,8 @@ mod raw {
         dialect: Option<Dialect>,
         #[serde(default)]
         cache: Option<RawCache>,
+        #[serde(default)]
+        gates: Vec<RawGate>,
     }
 
     fn unauthorized() -> Box<[u16]> {
@@ -695,7 +701,10 @@ mod raw {
                         return Err(SnapshotError(format!("host `{host}` belongs to two providers")));
                     }
                 }
-                providers.push(provider.compile()?);
+                let gates = std::mem::take(&mut provider.gates);
+                let mut provider = provider.compile()?;
+                put_gates(&mut provider, gates, |name| client_index.get(name).copied())?;
+                providers.push(provider);
             }
             let provider_index = index("provider", providers.iter().map(|p| &p.name))?;
             let provider_names = Names { kind: "provider", index: &provider_index };
@@ -844,7 +853,7 @@ mod raw {
                             .ok_or_else(|| wrong(format!("operation `{id}` has no cache rules")))
                     })
                     .transpose()?;
-                operations.push(Operation { id: Arc::from(&**id), origin: *origin, deadlines: None, cache });
+                operations.push(Operation { id: Arc::from(&**id), origin: *origin, deadlines: None, cache, gate: None });
             }
             for some in &self.operation_deadlines {
                 for number in &some.operations {
@@ -905,6 +914,27 @@ mod raw {
                 rules: rules.finish(),
             })
         }
+    }
+
+    fn put_gates(
+        provider: &mut Provider,
+        gates: Vec<RawGate>,
+        client: impl Fn(&str) -> Option<ClientIndex>,
+    ) -> Result<(), SnapshotError> {
+        for gate in gates {
+            let wrong = |what: String| SnapshotError(format!("provider `{}`: {what}", provider.name));
+            let numbers = gate.operations.clone();
+            let gate: Arc<Gate> = gate.compile(&client).map_err(wrong)?.into();
+            for number in numbers {
+                let operation = provider.operations.get_mut(number as usize).ok_or_else(|| {
+                    SnapshotError(format!("a gate names operation {number}, which does not exist"))
+                })?;
+                if operation.gate.replace(Arc::clone(&gate)).is_some() {
+                    return Err(SnapshotError(format!("operation `{}` has two gates", operation.id)));
+                }
+            }
+        }
+        Ok(())
     }
 
     impl RawCache {

@@ -11,6 +11,7 @@ use aws_lc_rs::hmac;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
+use crate::agreement::Clock;
 use crate::admit::Buckets;
 use crate::cache::Cache;
 use crate::dial::Dialler;
@@ -36,6 +37,8 @@ pub struct Shared {
     pub reserve: Reserve,
     pub cache: Arc<Cache>,
     pub issuer_keys: Keys,
+    /// What agreements end by.
+    pub clock: Clock,
     pub faults: Memory,
     pub token_key: hmac::Key,
     pub ready: AtomicBool,
@@ -55,6 +58,7 @@ impl Shared {
             buckets: Buckets::default(),
             reserve,
             issuer_keys: Keys::default(),
+            clock: Clock::default(),
             faults: Memory::default(),
             token_key: hmac::Key::new(hmac::HMAC_SHA256, token_key),
             ready: AtomicBool::new(false),

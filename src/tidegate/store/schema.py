@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.columns import Instant, Names
 
-HEAD = "0008"
+HEAD = "0010"
 """The newest migration: opening a store compares this, and loads Alembic only when it must."""
 
 metadata = sa.MetaData()
@@ -33,6 +33,28 @@ revisions = sa.Table(
     sa.Column("note", sa.Text, nullable=False),
     sa.Column("digest", sa.Text, nullable=False),
     sa.Column("declaration", sa.LargeBinary, nullable=False),
+)
+
+# What operators did, by which agreements come to be. Append-only, as revisions are; `mac` chains each
+# entry to the one before, and the one row of `acts_head` names the newest.
+acts = sa.Table(
+    "acts",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("operator", sa.Text, nullable=False),
+    sa.Column("login", sa.Text, nullable=False),
+    sa.Column("act", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("details", sa.Text, nullable=False),
+    sa.Column("mac", sa.LargeBinary, nullable=False),
+)
+acts_head = sa.Table(
+    "acts_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary, nullable=False),
 )
 
 access_tokens = sa.Table(
@@ -274,6 +296,7 @@ calls = sa.Table(
     sa.Column("quota", sa.Text),
     sa.Column("wait_ms", sa.BigInteger),
     sa.Column("cost", sa.BigInteger),
+    sa.Column("agreements", sa.Text),
 )
 
 # Calls summed by hour, in the transaction that stores them. `latency` is a class of duration

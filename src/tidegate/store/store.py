@@ -7,6 +7,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from tidegate.store.acts import Acts
 from tidegate.store.calls import Calls
 from tidegate.store.connections import Connections
 from tidegate.store.consents import Consents
@@ -32,6 +33,7 @@ class Store:
         self.tokens = Tokens(database)
         self.connections = Connections(database)
         self.calls = Calls(database)
+        self.acts = Acts(database)
         sealing = Sealing(database)
         self.issued = IssuedTokens(database, sealing)
         self.consents = Consents(database)
