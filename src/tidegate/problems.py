@@ -147,6 +147,14 @@ _LIST: Final = (
     ),
     # admit: whether it comes too soon.
     Problem(
+        "no_agreement",
+        403,
+        "No agreement lets this personal data go",
+        "The operation sends personal data, and no agreement in force with the provider lets it go for "
+        "this client.",
+        Fixer.OPERATOR,
+    ),
+    Problem(
         "throttled",
         429,
         "The call comes sooner than a limit allows",

@@ -97,8 +97,9 @@ impl RawGate {
         }
         let mut of = HashMap::new();
         for (name, list) in &self.of {
-            let index = client(name)
-                .ok_or_else(|| format!("the gate of `{policy}` names client `{name}`, which does not exist"))?;
+            let index = client(name).ok_or_else(|| {
+                format!("the gate of `{policy}` names client `{name}`, which does not exist")
+            })?;
             if *list >= self.covers.len() {
                 return Err(format!("the gate of `{policy}` names list {list}, which does not exist"));
             }
@@ -176,7 +177,9 @@ impl Agreed {
         let by = self.by.as_deref().unwrap_or_default();
         Refusal::new(
             Code::NoAgreement,
-            format!("What let the call's personal data go (`{by}`) ended while the call waited or was being sent."),
+            format!(
+                "What let the call's personal data go (`{by}`) ended while the call waited or was being sent."
+            ),
         )
     }
 }
@@ -195,7 +198,11 @@ impl Gate {
 
     /// What is asked of an agreement, for people.
     pub fn told(&self) -> String {
-        self.needs.iter().map(|need| format!("{} for {}", need.category, need.purpose)).collect::<Vec<_>>().join(", ")
+        self.needs
+            .iter()
+            .map(|need| format!("{} for {}", need.category, need.purpose))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 

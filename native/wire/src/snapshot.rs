@@ -853,7 +853,13 @@ mod raw {
                             .ok_or_else(|| wrong(format!("operation `{id}` has no cache rules")))
                     })
                     .transpose()?;
-                operations.push(Operation { id: Arc::from(&**id), origin: *origin, deadlines: None, cache, gate: None });
+                operations.push(Operation {
+                    id: Arc::from(&**id),
+                    origin: *origin,
+                    deadlines: None,
+                    cache,
+                    gate: None,
+                });
             }
             for some in &self.operation_deadlines {
                 for number in &some.operations {

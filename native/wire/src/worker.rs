@@ -11,8 +11,8 @@ use aws_lc_rs::hmac;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
-use crate::agreement::Clock;
 use crate::admit::Buckets;
+use crate::agreement::Clock;
 use crate::cache::Cache;
 use crate::dial::Dialler;
 use crate::dial::pool::Pool;

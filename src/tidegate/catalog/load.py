@@ -91,7 +91,14 @@ class _Resolver:
         self.tables = {name: OperationTable(one.operations) for name, one in providers.items()}
         declaration = Declaration(
             clients=tuple(
-                Client(name, entry.name, entry.region, limit_of(entry.limit))
+                Client(
+                    name,
+                    entry.name,
+                    entry.region,
+                    limit_of(entry.limit),
+                    tuple(dict.fromkeys(entry.residency)),
+                    entry.phi,
+                )
                 for name, (_, _, entry) in clients.items()
             ),
             issuers=tuple(self._issuer(name, *sited) for name, sited in issuers.items()),

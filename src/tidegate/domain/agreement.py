@@ -125,8 +125,10 @@ class Override:
 
     def is_in_force(self, at: datetime) -> bool:
         """Whether it holds at an instant."""
-        return self.approved_at is not None and self.ends is not None and (
-            self.approved_at <= at < self.ends
+        return (
+            self.approved_at is not None
+            and self.ends is not None
+            and (self.approved_at <= at < self.ends)
         )
 
 

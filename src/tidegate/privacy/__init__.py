@@ -6,7 +6,7 @@ who can write the database can stop data from going, and cannot let any go.
 """
 
 from tidegate.privacy.acts import Acts, ActsAltered, Operator, Verified
-from tidegate.privacy.agreement_form import read_agreement
+from tidegate.privacy.agreement_form import read_agreement, require_declared
 from tidegate.privacy.agreements import Agreements, Warned
 from tidegate.privacy.errors import PrivacyRefused
 
@@ -19,4 +19,5 @@ __all__ = [
     "Verified",
     "Warned",
     "read_agreement",
+    "require_declared",
 ]

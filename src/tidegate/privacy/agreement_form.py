@@ -16,7 +16,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from tidegate.catalog.entry import Entry
 from tidegate.catalog.errors import START, ConfigError, ConfigErrors, did_you_mean, shown
-from tidegate.catalog.fields import Date, Name, refuse
+from tidegate.catalog.fields import Date, Name, Region, refuse
+from tidegate.catalog.protection_form import Category
 from tidegate.catalog.validate import worded
 from tidegate.catalog.yaml_source import CONFIG_BOUNDS, Source, YamlMap, read_yaml
 from tidegate.catalog.yaml_source import Path as Place
@@ -30,11 +31,10 @@ from tidegate.domain.agreement import (
     TransferTool,
 )
 from tidegate.domain.declaration import Declaration
+from tidegate.privacy.errors import PrivacyRefused
 
 DOCUMENT_BYTES_MAX: Final = 256 * 1024 * 1024
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_DOTTED: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
-_REGION: Final = re.compile(r"[a-z]{2}(-[a-z0-9]{1,8})*")
 _TEXT_MAX: Final = 2_000
 
 
@@ -54,18 +54,6 @@ def _instant(value: Any) -> Any:
         refuse("this is not a date", "like `2027-01-31`, or `2027-01-31T12:00:00Z`")
 
 
-def _dotted(text: str) -> str:
-    if not _DOTTED.fullmatch(text):
-        refuse(f"{shown(text)} is not a dotted word", "like `contact.email`")
-    return text
-
-
-def _region(text: str) -> str:
-    if not _REGION.fullmatch(text):
-        refuse(f"{shown(text)} is not a region", "like `eu`, `us` or `de`")
-    return text
-
-
 def _words(text: str) -> str:
     if len(text) > _TEXT_MAX or not text.isprintable():
         refuse(f"this text is printable, and has {_TEXT_MAX:,} characters at most")
@@ -73,8 +61,6 @@ def _words(text: str) -> str:
 
 
 Instant = Annotated[datetime, BeforeValidator(_instant)]
-Dotted = Annotated[str, AfterValidator(_dotted)]
-Region = Annotated[str, AfterValidator(_region)]
 Words = Annotated[str, AfterValidator(_words)]
 
 
@@ -102,9 +88,9 @@ class AgreementEntry(Entry):
     clients: Annotated[list[Name], Field(min_length=1)] | Literal["all"]
     parties: list[Words] = Field(min_length=2)
     role: Role
-    categories: list[Dotted] = Field(min_length=1)
+    categories: list[Category] = Field(min_length=1)
     subjects: list[Words] = []
-    purposes: list[Dotted] = Field(min_length=1)
+    purposes: list[Category] = Field(min_length=1)
     regions: list[Region] = Field(min_length=1)
     transfer: TransferEntry | None = None
     subprocessors: list[SubprocessorEntry] = []
@@ -165,6 +151,21 @@ def _keys_at(path: Place) -> Iterable[str]:
     return [field.alias or name for name, field in form.model_fields.items()]
 
 
+def require_declared(declaration: Declaration, provider: str, client: str) -> None:
+    """Refuse names that are not declared.
+
+    Raises:
+        PrivacyRefused: with the nearest one that is.
+    """
+    known = (
+        ("provider", provider, [one.name for one in declaration.providers]),
+        ("client", client, [one.name for one in declaration.clients]),
+    )
+    for kind, name, names in known:
+        if name not in names:
+            raise PrivacyRefused(f"there is no {kind} {shown(name)}", did_you_mean(name, names))
+
+
 def _unknown(
     source: Source, entry: AgreementEntry, declaration: Declaration
 ) -> Iterable[ConfigError]:
@@ -186,21 +187,25 @@ def _digest_of(source: Source, folder: Path, named: str) -> tuple[str, list[Conf
         if _DIGEST.fullmatch(named):
             return named.removeprefix("sha256:"), []
         return "", [source.error(("document",), "a digest is `sha256:` and 64 hexadecimal digits")]
-    digest, left = hashlib.sha256(), DOCUMENT_BYTES_MAX
     try:
-        if not (folder / named).is_file():
-            raise OSError(0, "it is not a regular file")
-        with (folder / named).open("rb") as stream:
-            while piece := stream.read(1024 * 1024):
-                left -= len(piece)
-                digest.update(piece)
-                if left < 0:
-                    raise OSError(0, "it is larger than 256 MiB")
+        return _hashed(folder / named), []
     except OSError as error:
         reason = error.strerror or type(error).__name__
         hint = "name the signed file, beside this one, or write its digest: `sha256:…`"
         return "", [source.error(("document",), f"the document cannot be read: {reason}", hint)]
-    return digest.hexdigest(), []
+
+
+def _hashed(file: Path) -> str:
+    if file.exists() and not file.is_file():
+        raise OSError(0, "it is not a regular file")
+    digest, left = hashlib.sha256(), DOCUMENT_BYTES_MAX
+    with file.open("rb") as stream:
+        while piece := stream.read(1024 * 1024):
+            left -= len(piece)
+            digest.update(piece)
+            if left < 0:
+                raise OSError(0, "it is larger than 256 MiB")
+    return digest.hexdigest()
 
 
 def _agreement(entry: AgreementEntry, document: str) -> Agreement:

@@ -49,9 +49,7 @@ class Warned:
 class Agreements:
     """The register of one installation, and the acts that change it."""
 
-    def __init__(
-        self, acts: Acts, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, acts: Acts, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._acts = acts
         self._now = now
 

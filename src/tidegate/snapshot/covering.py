@@ -22,9 +22,10 @@ from tidegate.domain.agreement import Agreement, Override, Register
 from tidegate.domain.category import bare, covers
 from tidegate.domain.declaration import Client
 
-EEA: Final = frozenset(
-    "at be bg cy cz de dk ee es fi fr gr hr hu ie is it li lt lu lv mt nl no pl pt ro se si sk".split()
-)
+EEA: Final = frozenset({
+    "at", "be", "bg", "cy", "cz", "de", "dk", "ee", "es", "fi", "fr", "gr", "hr", "hu", "ie", "is",
+    "it", "li", "lt", "lu", "lv", "mt", "nl", "no", "pl", "pt", "ro", "se", "si", "sk",
+})  # fmt: skip
 """What `eu` and `eea` hold as regions."""
 
 _UNDER_GDPR: Final = EEA | {"eu", "eea", "uk", "gb", "ch"}
@@ -70,7 +71,9 @@ def cover(client: Client, provider: str, need: Need, register: Register) -> Cove
     if found:
         return Cover(found)
     if not made:
-        return Cover(missing="none is on record for them; `tidegate agreements add FILE` records one.")
+        return Cover(
+            missing="none is on record for them; `tidegate agreements add FILE` records one."
+        )
     return Cover(missing=f"{'; '.join(dict.fromkeys(reasons))}.")
 
 
@@ -96,7 +99,9 @@ def _windows(
             continue
         by_law = associates if _is_phi(client, need) else [one]
         if not by_law:
-            reasons.append(f"`{one.name}` is no business associate agreement, which health data needs")
+            reasons.append(
+                f"`{one.name}` is no business associate agreement, which health data needs"
+            )
         found = (_together((one, tool, law)) for tool in tools for law in by_law)
         windows += [window for window in found if window is not None]
         if by_law and not windows:

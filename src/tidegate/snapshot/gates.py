@@ -6,8 +6,8 @@ through is written once for all clients that are alike to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, time
 from typing import Any
 
 from tidegate.domain.agreement import ALL, Register
@@ -16,25 +16,36 @@ from tidegate.domain.declaration import Client, Declaration
 from tidegate.domain.protection import Protection
 from tidegate.snapshot.covering import Cover, Need, Window, cover
 
-Numbers = Callable[[str, tuple[str, ...]], Iterable[int]]
-"""The numbers of the operations of a provider that patterns select."""
 
+def needs(policy: Protection, now: datetime) -> tuple[Need, ...]:
+    """What a policy asks of agreements; nothing where it sends nothing personal.
 
-def needs(policy: Protection) -> tuple[Need, ...]:
-    """What a policy asks of agreements; nothing where it sends nothing personal."""
-    return tuple(Need(category, policy.purpose) for category in policy.sends if is_personal(category))
+    While it only reports, calls go as they are: what it would drop goes out too.
+    """
+    until = policy.report_until
+    sent = policy.sends
+    if until is not None and now < datetime.combine(until, time.min, UTC):
+        sent = tuple(dict.fromkeys((*policy.categories, *(one.category for one in policy.fields))))
+    personal = (one for one in sent if one and is_personal(one))
+    return tuple(Need(category, policy.purpose) for category in personal)
 
 
 def gates(
-    declaration: Declaration, provider: str, numbers: Numbers, register: Register
+    declaration: Declaration,
+    provider: str,
+    policies: Mapping[int, Protection],
+    register: Register,
+    now: datetime,
 ) -> list[dict[str, Any]]:
-    """Compile the gates of one provider's operations."""
+    """Compile the gates of one provider's operations, whose policies are given by their numbers."""
     found: list[dict[str, Any]] = []
+    numbers: dict[str, list[int]] = {}
+    for number, policy in sorted(policies.items()):
+        numbers.setdefault(policy.name, []).append(number)
     alike = _Alike(provider, register)
     for policy in declaration.protection:
-        patterns = tuple(pattern for name, pattern in policy.operations if name == provider)
-        wanted = needs(policy)
-        if not patterns or not wanted:
+        wanted = needs(policy, now)
+        if policy.name not in numbers or not wanted:
             continue
         lists: list[tuple[Cover, ...]] = []
         of: list[tuple[str, int]] = []
@@ -46,7 +57,7 @@ def gates(
         found.append(
             {
                 "policy": policy.name,
-                "operations": list(numbers(provider, patterns)),
+                "operations": numbers[policy.name],
                 "needs": [{"category": need.category, "purpose": need.purpose} for need in wanted],
                 "covers": [[_written(one) for one in covers] for covers in lists],
                 "of": of,
