@@ -29,6 +29,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _LENGTH: Final = struct.Struct(">I")
 _NAME_MAX: Final = 64
+_TAG_HEX: Final = 64
 
 
 class ActsAltered(PrivacyRefused):
@@ -94,8 +95,9 @@ class Acts:
         if not acts and head is None and self._seen.seq == 0:
             # Nothing was ever done here, and the vault need not open to see it.
             return Verified((), _as_text(ActsHead(0, b"")))
+        chain = _Chain(self._key())
         with self._lock:
-            self._check(acts, head)
+            self._check(chain, acts, head)
             self._seen = _newest(acts)
         return Verified(acts, _as_text(self._seen))
 
@@ -122,9 +124,11 @@ class Acts:
         Raises:
             ActsAltered: what is there does not verify, and nothing is added to it.
         """
+        # Before the transaction: opening the vault writes the store where it is the first time.
+        chain = _Chain(self._key())
 
         def make(acts: tuple[Act, ...], head: ActsHead | None) -> tuple[Act, ActsHead]:
-            self._check(acts, head)
+            self._check(chain, acts, head)
             act, subject, details = decide(acts)
             before = acts[-1] if acts else None
             made = Act(
@@ -137,49 +141,55 @@ class Acts:
                 subject=subject,
                 details=json.dumps(details, sort_keys=True, ensure_ascii=False),
             )
-            made = replace(made, mac=self._mac(made, before.mac if before else b""))
-            return made, ActsHead(made.seq, self._head_mac(_newest((made,))))
+            made = replace(made, mac=chain.mac(made, before.mac if before else b""))
+            return made, ActsHead(made.seq, chain.head_mac(_newest((made,))))
 
         with self._lock:
             made = self._store.acts.append(make)
             self._seen = _newest((made,))
         return made
 
-    def _check(self, acts: tuple[Act, ...], head: ActsHead | None) -> None:
+    def _check(self, chain: _Chain, acts: tuple[Act, ...], head: ActsHead | None) -> None:
+        if not acts and head is None and self._seen.seq == 0:
+            return
+        chain.check(acts, head)
+        seen = self._seen
+        if seen.seq and (len(acts) < seen.seq or acts[seen.seq - 1].mac != seen.mac):
+            raise ActsAltered(seen.seq, "an earlier copy was put back while this process ran")
+
+
+class _Chain:
+    """The MACs of one installation."""
+
+    def __init__(self, key: Secret) -> None:
+        self.__key = key
+
+    def check(self, acts: tuple[Act, ...], head: ActsHead | None) -> None:
         before = b""
         for number, act in enumerate(acts, 1):
             if act.seq != number:
                 raise ActsAltered(number, f"entry {number} was removed, or the entries reordered")
-            if not hmac.compare_digest(self._mac(act, before), act.mac):
+            if not hmac.compare_digest(self.mac(act, before), act.mac):
                 raise ActsAltered(number, f"entry {number} was altered, or put in another's place")
             before = act.mac
         newest = _newest(acts)
-        if not acts and head is None and self._seen.seq == 0:
-            return
         if head is None or head.seq != newest.seq:
             raise ActsAltered(newest.seq + 1, f"entries after {newest.seq} were removed")
-        if not hmac.compare_digest(self._head_mac(newest), head.mac):
+        if not hmac.compare_digest(self.head_mac(newest), head.mac):
             raise ActsAltered(newest.seq, "what names the newest entry was altered")
-        if self._seen.seq and (
-            len(acts) < self._seen.seq or acts[self._seen.seq - 1].mac != self._seen.mac
-        ):
-            raise ActsAltered(self._seen.seq, "an earlier copy was put back while this process ran")
 
-    def _mac(self, act: Act, before: bytes) -> bytes:
+    def mac(self, act: Act, before: bytes) -> bytes:
         at = (act.at - _EPOCH) // _MICROSECOND
         said = (act.operator, act.login, act.act, act.subject, act.details)
         return self._digest("act", str(act.seq), str(at), *said, before)
 
-    def _head_mac(self, newest: ActsHead) -> bytes:
+    def head_mac(self, newest: ActsHead) -> bytes:
         return self._digest("head", str(newest.seq), newest.mac)
 
     def _digest(self, *parts: str | bytes) -> bytes:
         encoded = [part.encode() if isinstance(part, str) else part for part in parts]
         framed = b"".join(_LENGTH.pack(len(part)) + part for part in encoded)
-        return hmac.digest(self._key().reveal(), framed, "sha256")
-
-
-_TAG_HEX: Final = 64
+        return hmac.digest(self.__key.reveal(), framed, "sha256")
 
 
 def _newest(acts: tuple[Act, ...]) -> ActsHead:

@@ -28,7 +28,8 @@ EEA: Final = frozenset({
 })  # fmt: skip
 """What `eu` and `eea` hold as regions."""
 
-_UNDER_GDPR: Final = EEA | {"eu", "eea", "uk", "gb", "ch"}
+_ONE_TERRITORY: Final = EEA | {"eu", "eea"}
+_UNDER_GDPR: Final = _ONE_TERRITORY | {"uk", "gb", "ch"}
 _PROCESSING: Final = frozenset({"dpa", "scc"})
 """The kinds that GDPR Art. 28 knows: clauses by Art. 46(2)(c) of modules 2 and 3 are such a contract too."""
 _ELSEWHERE: Final = _PROCESSING | {"ccpa", "baa"}
@@ -123,7 +124,7 @@ def _uncovered(agreement: Agreement, need: Need) -> str:
 
 def _unfit(client: Client, agreement: Agreement) -> str:
     """Why an agreement that covers the need does not count for this client; empty if it does."""
-    kinds = _PROCESSING if client.region in _UNDER_GDPR else _ELSEWHERE
+    kinds = _PROCESSING if _country(client.region) in _UNDER_GDPR else _ELSEWHERE
     if agreement.kind not in kinds:
         return f"`{agreement.name}` is of kind `{agreement.kind}`, which lets no data go by itself"
     outside = [
@@ -144,15 +145,20 @@ def _abroad(client: Client, destinations: Iterable[str]) -> list[str]:
 
 
 def _within(region: str, home: str) -> bool:
-    if home in {"eu", "eea"} or home in EEA:
-        # One territory for the purposes of Chapter V, whichever member state.
-        return region in EEA or region in {"eu", "eea"} or region == home
+    # One territory for the purposes of Chapter V, whichever member state.
+    if _country(home) in _ONE_TERRITORY and _country(region) in _ONE_TERRITORY:
+        return True
     return region == home or region.startswith(f"{home}-")
+
+
+def _country(region: str) -> str:
+    """`de` of `de-by`."""
+    return region.partition("-")[0]
 
 
 def _is_phi(client: Client, need: Need) -> bool:
     is_health = bare(need.category).partition(".")[0] in _HEALTH
-    return is_health and (client.phi or client.region == "us" or client.region.startswith("us-"))
+    return is_health and (client.phi or _country(client.region) == "us")
 
 
 def _lifts(override: Override, client: Client, provider: str, need: Need) -> bool:

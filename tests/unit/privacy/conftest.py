@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.agreeing import Book, KEY
+from support.agreeing import KEY, Book
 
 from tidegate.privacy import Acts
 from tidegate.store import Store

@@ -70,7 +70,7 @@ def test_a_subprocessor_abroad_is_a_transfer_too():
     assert judged(agreement(subprocessors=(employed,), transfer=SCC)).windows
 
 
-@pytest.mark.parametrize("region", ["de", "fr", "eea", "is"])
+@pytest.mark.parametrize("region", ["de", "fr", "eea", "is", "de-by"])
 def test_the_eea_is_one_territory(region: str):
     assert judged(agreement(regions=(region,))).windows
     assert judged(agreement(regions=("eu",)), client=Client("acme", region=region)).windows
