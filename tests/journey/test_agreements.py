@@ -73,7 +73,7 @@ def test_nothing_personal_goes_before_an_agreement_is_recorded_and_all_else_does
         wait_until(lambda: post(started, shop).status_code == 200)
         # It is acme's agreement, and no other client's.
         assert code(post(started, other)) == "no_agreement"
-        records = started.records(5)
+        records = started.records(4)
         gone = [r for r in records if r.operation == "AddPerson" and r.outcome == "ok"]
         assert [r.agreements for r in gone] == ["acme-pay-dpa"]
         assert {r.decision for r in records if r.outcome == "no_agreement"} == {"deny"}
