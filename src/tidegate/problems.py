@@ -146,6 +146,14 @@ _LIST: Final = (
         Fixer.OPERATOR,
     ),
     Problem(
+        "no_agreement",
+        403,
+        "No agreement lets this personal data go",
+        "The operation sends personal data, and no agreement in force with the provider lets it go for "
+        "this client.",
+        Fixer.OPERATOR,
+    ),
+    Problem(
         "suppressed",
         403,
         "Nothing is sent about this subject any more",

@@ -161,7 +161,8 @@ impl Engine {
     }
 
     fn put_subject_keys(&self, keys: HashMap<String, Vec<u8>>) {
-        self.0.put_subject_keys(keys.into_iter().map(|(client, key)| (client, Zeroizing::new(key))).collect());
+        self.0
+            .put_subject_keys(keys.into_iter().map(|(client, key)| (client, Zeroizing::new(key))).collect());
     }
 
     fn cache_stats(&self) -> PyResult<String> {

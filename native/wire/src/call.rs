@@ -23,6 +23,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::admit::{Admission, admit};
+use crate::agreement::{Agreed, Moment};
 use crate::authenticate::{Authenticated, Shown, authenticate};
 use crate::body::{AnswerBody, Progress, ProviderStream, RequestBody, StreamLimits};
 use crate::cache::asked::{Asked, BODY_MAX, Principal, keys_body, one_spelling};
@@ -203,8 +204,10 @@ async fn call(
     };
     let client = for_client(&snapshot, &routed, named)?;
     trace.event.client = Some(Arc::clone(snapshot.client_name(client)));
-    let allowed = decide(&snapshot, routed, client, named, now).inspect_err(|refusal| {
-        trace.event.decision = (refusal.code == Code::Denied).then_some("deny");
+    let moment = Moment { unix_ms: trace.event.at_ms, at: trace.started, clock: &shared.clock };
+    let allowed = decide(&snapshot, routed, client, named, moment).inspect_err(|refusal| {
+        let denies = matches!(refusal.code, Code::Denied | Code::NoAgreement);
+        trace.event.decision = denies.then_some("deny");
     })?;
     trace.decided(&allowed);
     let about = subjects(
@@ -522,6 +525,7 @@ impl Going<'_> {
         let kept = way.keeps(&parts.method);
         let (mut body, progress) = self.stream(content, kept);
         progress.touched.set(Instant::now());
+        progress.ends.set(allowed.agreed.ends());
         trace.progress = Some(Rc::clone(&progress));
         let mut keyed = None;
         let repeat = way.repeat(&mut parts, self.query.as_deref(), &mut keyed, &mut body).await?;
@@ -789,6 +793,7 @@ impl Trace {
             http: known.http,
             token: known.token.clone(),
             connection: known.connection.clone(),
+            agreements: known.agreements.clone(),
             query: known.query.clone(),
             purpose: known.purpose.clone(),
             subjects: known.subjects.clone(),
@@ -824,6 +829,7 @@ impl Trace {
         self.event.decision = Some(allowed.verdict.as_str());
         self.event.rule = Some(Arc::clone(&allowed.rule));
         self.event.connection = allowed.connection.as_ref().map(|c| Arc::clone(&c.id));
+        self.event.agreements = allowed.agreed.by().map(Arc::clone);
     }
 
     fn is_about(&mut self, subjects: Subjects) {
@@ -1045,6 +1051,7 @@ struct OwnedCall {
     verdict: Verdict,
     rule: Arc<str>,
     connection: Option<Arc<Connection>>,
+    agreed: Agreed,
 }
 
 impl OwnedCall {
@@ -1058,6 +1065,7 @@ impl OwnedCall {
             verdict: allowed.verdict,
             rule: Arc::clone(&allowed.rule),
             connection: allowed.connection.clone(),
+            agreed: allowed.agreed.clone(),
         }
     }
 
@@ -1081,6 +1089,7 @@ impl OwnedCall {
             verdict: self.verdict,
             rule: Arc::clone(&self.rule),
             connection: self.connection.clone(),
+            agreed: self.agreed.clone(),
         })
     }
 }

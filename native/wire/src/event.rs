@@ -132,6 +132,8 @@ pub struct Event {
     /// Whom the call is about, by keyed indexes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<Box<str>>,
+    /// The agreements by which the call's personal data went, with spaces between.
+    pub agreements: Option<Arc<str>>,
 }
 
 /// A ULID: 48 bits of time, 80 of chance, in Crockford's base 32. Sorts by time.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+pub mod agreement;
 pub mod attach;
 pub mod authenticate;
 pub mod cache;

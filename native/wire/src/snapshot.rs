@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::admit::{self, Limit};
+use crate::agreement::Gate;
 use crate::cache::rules::Rules;
 use crate::class::Class;
 use crate::dial::tls::TlsPolicy;
@@ -130,6 +131,8 @@ pub struct Operation {
     pub erases: bool,
     /// None: what it sends is observed, or refused where that is declared.
     pub policy: Option<Arc<Policy>>,
+    /// None: it sends no personal data, as far as is declared.
+    pub gate: Option<Arc<Gate>>,
 }
 
 /// Where one field of a credential is put.
@@ -425,12 +428,13 @@ mod header_name {
 mod raw {
     use super::{
         AccessToken, Arc, AttachPart, Bounds, Class, ClientIndex, Connection, Consumer, ConsumerIndex,
-        Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Grant, Grants, HashMap, HeaderName,
+        Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Gate, Grant, Grants, HashMap, HeaderName,
         HeaderValue, HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet,
         OperationTable, Origin, Plan, Policy, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawPolicy,
         RawQuota, Resilience, Rules, Signer, SnapshotError, Suppressed, TlsPolicy, admit,
     };
     use crate::admit::Scope;
+    use crate::agreement::RawGate;
     use crate::subject::suppressed::Way;
     use jsonwebtoken::Algorithm;
     use std::borrow::Cow;
@@ -552,6 +556,8 @@ mod raw {
         protection: Vec<RawPolicy>,
         #[serde(default)]
         unprotected: Unprotected,
+        #[serde(default)]
+        gates: Vec<RawGate>,
     }
 
     /// What becomes of calls of operations that have no policy.
@@ -741,7 +747,10 @@ mod raw {
                         return Err(SnapshotError(format!("host `{host}` belongs to two providers")));
                     }
                 }
-                providers.push(provider.compile()?);
+                let gates = std::mem::take(&mut provider.gates);
+                let mut provider = provider.compile()?;
+                put_gates(&mut provider, gates, |name| client_index.get(name).copied())?;
+                providers.push(provider);
             }
             let provider_index = index("provider", providers.iter().map(|p| &p.name))?;
             let provider_names = Names { kind: "provider", index: &provider_index };
@@ -909,6 +918,7 @@ mod raw {
                     cache,
                     erases,
                     policy: None,
+                    gate: None,
                 });
             }
             for raw in self.protection {
@@ -991,6 +1001,27 @@ mod raw {
                 rules: rules.finish(),
             })
         }
+    }
+
+    fn put_gates(
+        provider: &mut Provider,
+        gates: Vec<RawGate>,
+        client: impl Fn(&str) -> Option<ClientIndex>,
+    ) -> Result<(), SnapshotError> {
+        for gate in gates {
+            let wrong = |what: String| SnapshotError(format!("provider `{}`: {what}", provider.name));
+            let numbers = gate.operations.clone();
+            let gate: Arc<Gate> = gate.compile(&client).map_err(wrong)?.into();
+            for number in numbers {
+                let operation = provider.operations.get_mut(number as usize).ok_or_else(|| {
+                    SnapshotError(format!("a gate names operation {number}, which does not exist"))
+                })?;
+                if operation.gate.replace(Arc::clone(&gate)).is_some() {
+                    return Err(SnapshotError(format!("operation `{}` has two gates", operation.id)));
+                }
+            }
+        }
+        Ok(())
     }
 
     impl RawCache {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::admit::Buckets;
+use crate::agreement::Clock;
 use crate::cache::Cache;
 use crate::dial::Dialler;
 use crate::dial::pool::Pool;
@@ -38,6 +39,8 @@ pub struct Shared {
     pub cache: Arc<Cache>,
     pub issuer_keys: Keys,
     pub subject_keys: subject::Keys,
+    /// What agreements end by.
+    pub clock: Clock,
     pub faults: Memory,
     pub token_key: hmac::Key,
     pub ready: AtomicBool,
@@ -58,6 +61,7 @@ impl Shared {
             reserve,
             issuer_keys: Keys::default(),
             subject_keys: subject::Keys::default(),
+            clock: Clock::default(),
             faults: Memory::default(),
             token_key: hmac::Key::new(hmac::HMAC_SHA256, token_key),
             ready: AtomicBool::new(false),

@@ -31,6 +31,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from tidegate import __version__
+from tidegate.app.agreeing import AgreementWatch
 from tidegate.app.caching import answer_cache_questions
 from tidegate.app.certificates import Certificates
 from tidegate.app.control import Control, Question
@@ -259,6 +260,7 @@ class Supply:
         self.hook_signers = HookSigners(engine)
         self._watch = Watch(path)
         self._certificates = Certificates(engine, settings.listeners)
+        self._agreements = AgreementWatch(state)
         self._taken_up: int = -1
         self._unread = False
         self._generation: int = -1
@@ -322,6 +324,7 @@ class Supply:
             if self._unread:
                 self._reread()
             self._follow_store()
+            self._agreements.look()
         except StoreError as error:
             self._store_away.met(reason=str(error))
         else:

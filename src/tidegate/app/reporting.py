@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from tidegate.app.services import Services
 from tidegate.domain.agreement import Agreement
 from tidegate.domain.declaration import Client, Declaration
-from tidegate.privacy.errors import CannotReportError
+from tidegate.privacy.errors import CannotReportError, PrivacyRefused
 from tidegate.privacy.processing import Processing, processing
 from tidegate.privacy.unsent import Unsent, since_days, unsent
 from tidegate.store import Revision
+from tidegate.vault import VaultError
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +96,10 @@ def _called(state: Services) -> Mapping[str, Mapping[tuple[str, str], int]]:
 
 
 def _agreements(state: Services) -> tuple[Agreement, ...]:
-    del state
-    return ()
+    try:
+        return state.agreements.register().agreements
+    except (PrivacyRefused, VaultError) as refused:
+        raise CannotReportError(
+            f"the register of agreements cannot be verified: {refused}",
+            "`tidegate acts verify` says what was altered",
+        ) from refused

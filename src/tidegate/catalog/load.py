@@ -98,6 +98,8 @@ class _Resolver:
                     entry.name,
                     entry.region,
                     limit_of(entry.limit),
+                    tuple(dict.fromkeys(entry.residency)),
+                    entry.phi,
                     party_of(entry),
                     entry.suppressed,
                 )

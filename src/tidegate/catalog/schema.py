@@ -40,6 +40,7 @@ from tidegate.catalog.fields import (
     PriceText,
     PublicUrl,
     RateText,
+    Region,
     Size,
     TokenUrl,
     VariableName,
@@ -110,7 +111,11 @@ class ClientEntry(PartyEntry):
     name: str = ""
     """What people call the client."""
     region: str = ""
-    """Where the client's data belongs, in your own words (`eu`)."""
+    """Where the client's data belongs (`eu`, `us`, `de`); agreements say where it may go from there."""
+    residency: list[Region] = []
+    """The regions that its personal data may not leave, whatever an agreement says."""
+    phi: bool = False
+    """Whether its health data is protected by HIPAA; in region `us` it always is."""
     limit: LimitForm | None = None
     """How often all consumers together may call for it: `600/m`, or a mapping."""
     suppressed: SuppressedWord = "refuse"

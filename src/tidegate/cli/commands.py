@@ -42,6 +42,8 @@ _COMMANDS = (
     (_CONNECT, "credentials", "rotation:credentials", "Say how old every credential is."),
     (_CONNECT, "rotate", "rotation:rotate", "Replace a credential, step by step."),
     (_CONNECT, "token", "tokens:token", "Create, list and revoke access tokens."),
+    (_CONNECT, "agreements", "agreeing:agreements", "Record what lets personal data go."),
+    (_OPERATE, "acts", "operators:acts", "List what operators did, and verify it."),
     (_OPERATE, "up", "running:up", "Run the gateway, and follow the declaration as it changes."),
     (_OPERATE, "status", "status:status", "Ask the running gateway how it is."),
     (_OPERATE, "limits", "limits:limits", "Show what is left of every limit."),

@@ -37,6 +37,10 @@ class Client:
     region: str = ""
     limit: Limit | None = None
     """How often all consumers together may call for it."""
+    residency: tuple[str, ...] = ()
+    """The regions that its personal data may not leave, whatever was agreed; empty: no such rule."""
+    phi: bool = False
+    """Its health data is protected by HIPAA, wherever it is."""
     party: Party = NOBODY
     """Who it is, for the records."""
     suppressed: Suppressing = "refuse"

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 from tidegate.catalog.patterns import OperationTable
 from tidegate.catalog.protection import Policies
+from tidegate.domain.agreement import Register
 from tidegate.domain.attach import AttachPart, secret_fields
 from tidegate.domain.category import is_personal
 from tidegate.domain.connection import AccessToken, Connection
@@ -36,6 +37,7 @@ from tidegate.domain.protection import Action, Generalise, Mask, Protection
 from tidegate.domain.quota import Quota
 from tidegate.domain.sign import HmacTemplate, HookSigner, Part, Signer, signing_secrets
 from tidegate.snapshot.binding import is_bound
+from tidegate.snapshot.gates import gates
 
 FORMAT: Final = 1
 
@@ -52,6 +54,7 @@ def compile_snapshot(
     connections: Iterable[Connection],
     *,
     suppressions: Iterable[Suppression] = (),
+    register: Register = Register(),  # noqa: B008 - it is frozen
     now: datetime | None = None,
 ) -> bytes:
     """Compile one snapshot.
@@ -62,6 +65,7 @@ def compile_snapshot(
         tokens: Every access token on record; those that are revoked or long expired are left out.
         connections: Every connection on record; those that no longer fit are left out.
         suppressions: Of whom nothing is sent any more; those of clients that are gone are left out.
+        register: What was agreed with providers; nothing is where none is given.
         now: The moment by which tokens expire; the present where none is given.
     """
     now = now or datetime.now(UTC)
@@ -78,6 +82,7 @@ def compile_snapshot(
         "providers": [
             _provider(provider, sets, alone=len(declaration.clients) < 2)  # noqa: PLR2004
             | _protection(provider, policies.of(provider))
+            | _gates(declaration, provider, policies.of(provider), register, now)
             for provider in declaration.providers
         ],
         # Quotas, grants and denials fill the sets, so that these are written after them.
@@ -251,6 +256,18 @@ def _protection(provider: Provider, policies: Mapping[int, Protection]) -> _Json
     written = [_policy(by_name[name], of) for name, of in numbers.items()]
     refused = {"unprotected": "refuse"} if provider.unprotected == "refuse" else {}
     return ({"protection": written} if written else {}) | refused
+
+
+def _gates(
+    declaration: Declaration,
+    provider: Provider,
+    policies: Mapping[int, Protection],
+    register: Register,
+    now: datetime,
+) -> _Json:
+    """Nothing where no operation sends anything personal."""
+    found = gates(declaration, provider.name, policies, register, now)
+    return {"gates": found} if found else {}
 
 
 def _policy(policy: Protection, operations: Sequence[int]) -> _Json:

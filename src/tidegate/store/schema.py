@@ -35,6 +35,28 @@ revisions = sa.Table(
     sa.Column("declaration", sa.LargeBinary, nullable=False),
 )
 
+# What operators did, by which agreements come to be. Append-only, as revisions are; `mac` chains each
+# entry to the one before, and the one row of `acts_head` names the newest.
+acts = sa.Table(
+    "acts",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("operator", sa.Text, nullable=False),
+    sa.Column("login", sa.Text, nullable=False),
+    sa.Column("act", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("details", sa.Text, nullable=False),
+    sa.Column("mac", sa.LargeBinary, nullable=False),
+)
+acts_head = sa.Table(
+    "acts_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary, nullable=False),
+)
+
 access_tokens = sa.Table(
     "access_tokens",
     metadata,

@@ -7,6 +7,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from tidegate.store.acts import Acts
 from tidegate.store.calls import Calls
 from tidegate.store.connections import Connections
 from tidegate.store.consents import Consents
@@ -36,6 +37,7 @@ class Store:
         self.ledger = Ledger(database)
         self.calls = Calls(database, self.ledger)
         self.subjects = Subjects(database)
+        self.acts = Acts(database)
         sealing = Sealing(database)
         self.issued = IssuedTokens(database, sealing)
         self.consents = Consents(database)

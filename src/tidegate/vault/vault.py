@@ -127,6 +127,15 @@ class Vault:
             hmac.digest(self.keys.token_key.reveal(), b"tidegate consent links", "sha256")
         )
 
+    def acts_key(self) -> Secret:
+        """Return the key that authenticates operators' acts, the same for the life of the store.
+
+        Raises:
+            VaultLocked: the store may not be the one that it should be.
+        """
+        self._require_unlocked()
+        return derive(self.keys.token_key, "operators' acts")
+
     def cache_keys(self, clients: Iterable[str]) -> dict[str | None, Secret]:
         """Return the keys that seal clients' answers where gateways share them.
 

@@ -87,7 +87,8 @@ fn telephone(text: &str) -> Result<String, &'static str> {
 pub fn read(headers: &HeaderMap) -> Result<Vec<Named>, Refusal> {
     let mut found = Vec::new();
     for value in headers.get_all(HEADER) {
-        let text = value.to_str().map_err(|_| malformed("it holds more than visible ASCII; percent-encode it"))?;
+        let text =
+            value.to_str().map_err(|_| malformed("it holds more than visible ASCII; percent-encode it"))?;
         for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
             if found.len() == SUBJECTS_MAX {
                 return Err(malformed("a call is about 16 subjects at most"));

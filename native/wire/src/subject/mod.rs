@@ -100,7 +100,9 @@ pub fn subjects(
     let key = keys.get(client).ok_or_else(|| {
         Refusal::new(
             Code::NotReady,
-            format!("The key by which client `{client}`'s subjects are known is not here; try again shortly."),
+            format!(
+                "The key by which client `{client}`'s subjects are known is not here; try again shortly."
+            ),
         )
     })?;
     for one in &named {

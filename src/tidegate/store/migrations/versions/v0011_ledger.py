@@ -6,13 +6,12 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 
 
 def upgrade() -> None:
     """Make the tables, and let calls name whom they were about."""
     op.add_column("calls", sa.Column("purpose", sa.Text))
-    op.add_column("calls", sa.Column("agreements", sa.Text))
     op.add_column("calls", sa.Column("subjects", sa.Text))
     op.create_table(
         "ledger",
