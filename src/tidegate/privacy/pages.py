@@ -35,19 +35,20 @@ def pdf(html: str) -> bytes:
     """
     try:
         from weasyprint import HTML
+        from weasyprint.urls import FatalURLFetchingError, URLFetcher
     except (ImportError, OSError) as error:
         raise CannotReportError(
             "PDF needs WeasyPrint, which is not here",
             "install it with `pip install 'tidegate[pdf]'` and Debian's `libpangoft2-1.0-0`, "
             "or print the HTML from a browser",
         ) from error
-    # Nothing is fetched: a page has no address to load anything from.
-    laid_out: Any = HTML(string=html, url_fetcher=_fetch_nothing)
-    return bytes(laid_out.write_pdf())
-
-
-def _fetch_nothing(url: str, *_: object, **__: object) -> dict[str, object]:
-    raise CannotReportError(f"a record loads nothing from elsewhere, and was about to: {url[:40]}")
+    # Nothing is fetched, by whatever protocol: a page has no address to load anything from.
+    nothing: Any = URLFetcher(allowed_protocols=(), fail_on_errors=True)
+    laid_out: Any = HTML(string=html, url_fetcher=nothing)
+    try:
+        return bytes(laid_out.write_pdf())
+    except FatalURLFetchingError:
+        raise CannotReportError("a record was about to load something from elsewhere") from None
 
 
 @cache
