@@ -46,4 +46,5 @@ lock: ## renew the pinned packages
 	$(PIN) pyproject.toml --group build --group demo -o requirements/run.txt
 	$(PIN) pyproject.toml --all-extras --group build --group demo --group test --group check -o requirements/dev.txt
 	$(PIN) requirements/bench.in -o requirements/bench.txt
+	$(PIN) requirements/fideslang.in -o requirements/fideslang.txt
 	$(PIN) --group docs -o requirements/docs.txt

@@ -68,7 +68,7 @@ case $what in
   *)
     need npm "Node.js with npm"
     case $what in
-      test) debian postgresql nginx-light iproute2 chromium fonts-dejavu-core dbus-daemon gnome-keyring apache2-bin lighttpd lighttpd-mod-openssl redis-server ;;
+      test) debian postgresql nginx-light iproute2 chromium fonts-dejavu-core dbus-daemon gnome-keyring apache2-bin lighttpd lighttpd-mod-openssl redis-server libpangoft2-1.0-0 ;;
       bench) debian nginx-light haproxy varnish wrk postgresql redis-server ;;
     esac
     once packages-dev requirements -- packages dev
@@ -80,6 +80,11 @@ peers() {
   .venv/bin/uv pip install -q --python .cache/bench-venv/bin/python --require-hashes -r requirements/bench.txt
 }
 [ "$what" = bench ] && once peers requirements/bench.txt -- peers
+fideslang() {
+  [ -x .cache/fideslang-venv/bin/python ] || python3 -m venv .cache/fideslang-venv
+  .venv/bin/uv pip install -q --python .cache/fideslang-venv/bin/python --require-hashes -r requirements/fideslang.txt
+}
+[ "$what" = test ] && once fideslang requirements/fideslang.txt -- fideslang
 [ "$what" = docs ] && once packages-docs requirements -- packages docs
 # As users run it; tests and checks take the profile that is built sooner.
 profile=dist

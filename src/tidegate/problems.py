@@ -145,6 +145,21 @@ _LIST: Final = (
         "No grant covers the call, or a denial forbids it.",
         Fixer.OPERATOR,
     ),
+    Problem(
+        "no_agreement",
+        403,
+        "No agreement lets this personal data go",
+        "The operation sends personal data, and no agreement in force with the provider lets it go for "
+        "this client.",
+        Fixer.OPERATOR,
+    ),
+    Problem(
+        "suppressed",
+        403,
+        "Nothing is sent about this subject any more",
+        "The call names a subject that was erased for its client, and so was not forwarded.",
+        Fixer.CONSUMER,
+    ),
     # protect: what of it goes out.
     Problem(
         "undeclared_field",

@@ -10,6 +10,7 @@ use pyo3::types::PyBytes;
 use tidegate_wire::engine::{self, Engine as Wire};
 use tidegate_wire::error::PROBLEMS;
 use tidegate_wire::hooks::Answered;
+use tidegate_wire::subject::{self, identifier::Named};
 use zeroize::Zeroizing;
 
 /// Every call allocates a little, many times: this takes less time and memory over it than malloc.
@@ -159,6 +160,11 @@ impl Engine {
         self.0.put_cache_keys(keys.into_iter().map(|(client, key)| (client, Zeroizing::new(key))).collect());
     }
 
+    fn put_subject_keys(&self, keys: HashMap<String, Vec<u8>>) {
+        self.0
+            .put_subject_keys(keys.into_iter().map(|(client, key)| (client, Zeroizing::new(key))).collect());
+    }
+
     fn cache_stats(&self) -> PyResult<String> {
         self.0.cache_stats().map_err(refused)
     }
@@ -223,6 +229,19 @@ fn read_signals(
 }
 
 #[pyfunction]
+fn subject_index<'py>(
+    python: Python<'py>,
+    key: Vec<u8>,
+    kind: &str,
+    identifier: &str,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let key = Zeroizing::new(key);
+    let key = subject::Key::new(&key).ok_or_else(|| refused("the key has fewer than 32 bytes"))?;
+    let named = Named::new(kind, identifier).map_err(refused)?;
+    Ok(PyBytes::new(python, &key.index(&named)))
+}
+
+#[pyfunction]
 fn classify_address(text: &str) -> Option<String> {
     engine::classify_address(text)
 }
@@ -232,6 +251,6 @@ mod _wire {
     #[pymodule_export]
     use super::{
         Engine, EngineError, FetchError, classify_address, explain, problems, read_signals, simulate,
-        try_sample, version,
+        subject_index, try_sample, version,
     };
 }

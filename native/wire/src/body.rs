@@ -25,6 +25,8 @@ use crate::forward::deadline::Limits;
 pub enum StreamError {
     #[error("the request body is larger than the provider's bound")]
     RequestTooLarge,
+    #[error("the agreement by which the request body went has ended")]
+    NoAgreement,
     #[error("the response body is larger than the provider's bound")]
     ResponseTooLarge,
     #[error("{}", .0.as_text())]
@@ -45,6 +47,8 @@ pub struct Progress {
     pub too_large: Cell<bool>,
     pub broken: Cell<bool>,
     pub touched: Cell<Instant>,
+    /// From this instant on nothing of it goes out any more.
+    pub ends: Cell<Option<Instant>>,
     /// What has passed, so that it can be sent again; None where that is not wanted or was too much.
     kept: RefCell<Option<Vec<Bytes>>>,
 }
@@ -61,6 +65,11 @@ pub struct RequestBody {
 }
 
 impl Progress {
+    /// Whether what let the body go is over; one look at an Option where nothing can be.
+    pub fn has_ended(&self) -> bool {
+        self.ends.get().is_some_and(|ends| Instant::now() >= ends)
+    }
+
     fn keep(&self, frame: &Frame<Bytes>) {
         let mut kept = self.kept.borrow_mut();
         match (kept.as_mut(), frame.data_ref()) {
@@ -81,6 +90,7 @@ impl RequestBody {
             too_large: Cell::new(false),
             broken: Cell::new(false),
             touched: Cell::new(Instant::now()),
+            ends: Cell::new(None),
             kept: RefCell::new(keep.then(Vec::new)),
         });
         (Self { inner, again: VecDeque::new(), progress: Rc::clone(&progress), left: bound }, progress)
@@ -200,6 +210,9 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
         let this = &mut *self;
+        if this.progress.has_ended() {
+            return Poll::Ready(Some(Err(StreamError::NoAgreement)));
+        }
         if let Some(bytes) = this.again.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }

@@ -23,6 +23,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::admit::{Admission, admit};
+use crate::agreement::{Agreed, Moment};
 use crate::authenticate::{Authenticated, Shown, authenticate};
 use crate::body::{AnswerBody, Progress, ProviderStream, RequestBody, StreamLimits};
 use crate::cache::asked::{Asked, BODY_MAX, Principal, keys_body, one_spelling};
@@ -59,12 +60,16 @@ use crate::route::{Routed, address, route};
 use crate::shed;
 use crate::sign;
 use crate::snapshot::{AccessToken, ClientIndex, Connection, ConsumerIndex, ProviderIndex, Snapshot};
+use crate::subject::{Subjects, subjects};
 use crate::worker::Worker;
 
 /// How long the next piece of a request body may take.
 const BODY_IDLE: Duration = Duration::from_secs(30);
 /// How long the head of an answer that may yet be refused waits for the first piece of its body.
 const FIRST_PIECE: Duration = Duration::from_millis(100);
+
+/// What stands in the record of a call that goes on because its client only reports.
+const WOULD_SUPPRESS: &str = "suppressed: would be refused, and is reported as declared";
 
 /// Serve one request: a health question, or a call.
 pub async fn serve(
@@ -199,10 +204,20 @@ async fn call(
     };
     let client = for_client(&snapshot, &routed, named)?;
     trace.event.client = Some(Arc::clone(snapshot.client_name(client)));
-    let allowed = decide(&snapshot, routed, client, named, now).inspect_err(|refusal| {
-        trace.event.decision = (refusal.code == Code::Denied).then_some("deny");
+    let moment = Moment { unix_ms: trace.event.at_ms, at: trace.started, clock: &shared.clock };
+    let allowed = decide(&snapshot, routed, client, named, moment).inspect_err(|refusal| {
+        let denies = matches!(refusal.code, Code::Denied | Code::NoAgreement);
+        trace.event.decision = denies.then_some("deny");
     })?;
     trace.decided(&allowed);
+    let about = subjects(
+        &mut parts.headers,
+        &shared.subject_keys,
+        snapshot.client_name(client),
+        snapshot.suppressed(client),
+        allowed.routed.operation.erases,
+    )?;
+    trace.is_about(about);
     let mut at = trace.step(Step::Decide, at);
 
     // 4. admit: is there time for it, and is it within the limits of who calls?
@@ -297,6 +312,7 @@ impl Going<'_> {
         now: u64,
         trace: &mut Trace,
     ) -> Result<Content, Refusal> {
+        trace.event.purpose = Some(Arc::clone(&policy.purpose));
         let Routed { provider, number, .. } = self.allowed.routed;
         let enforces = policy.enforces(now);
         let (mut body, progress) = RequestBody::new(Some(incoming), provider.bounds.request_body_bytes, true);
@@ -509,6 +525,7 @@ impl Going<'_> {
         let kept = way.keeps(&parts.method);
         let (mut body, progress) = self.stream(content, kept);
         progress.touched.set(Instant::now());
+        progress.ends.set(allowed.agreed.ends());
         trace.progress = Some(Rc::clone(&progress));
         let mut keyed = None;
         let repeat = way.repeat(&mut parts, self.query.as_deref(), &mut keyed, &mut body).await?;
@@ -776,7 +793,10 @@ impl Trace {
             http: known.http,
             token: known.token.clone(),
             connection: known.connection.clone(),
+            agreements: known.agreements.clone(),
             query: known.query.clone(),
+            purpose: known.purpose.clone(),
+            subjects: known.subjects.clone(),
             cache: Some(Cached::Refresh.as_str()),
             sent: known.sent.clone(),
             withheld: known.withheld.clone(),
@@ -809,6 +829,14 @@ impl Trace {
         self.event.decision = Some(allowed.verdict.as_str());
         self.event.rule = Some(Arc::clone(&allowed.rule));
         self.event.connection = allowed.connection.as_ref().map(|c| Arc::clone(&c.id));
+        self.event.agreements = allowed.agreed.by().map(Arc::clone);
+    }
+
+    fn is_about(&mut self, subjects: Subjects) {
+        self.event.subjects = subjects.indexes;
+        if subjects.would_refuse {
+            self.event.detail = Some(WOULD_SUPPRESS.into());
+        }
     }
 
     fn waited(&mut self, waited: Option<Waited>) {
@@ -1023,6 +1051,7 @@ struct OwnedCall {
     verdict: Verdict,
     rule: Arc<str>,
     connection: Option<Arc<Connection>>,
+    agreed: Agreed,
 }
 
 impl OwnedCall {
@@ -1036,6 +1065,7 @@ impl OwnedCall {
             verdict: allowed.verdict,
             rule: Arc::clone(&allowed.rule),
             connection: allowed.connection.clone(),
+            agreed: allowed.agreed.clone(),
         }
     }
 
@@ -1059,6 +1089,7 @@ impl OwnedCall {
             verdict: self.verdict,
             rule: Arc::clone(&self.rule),
             connection: self.connection.clone(),
+            agreed: self.agreed.clone(),
         })
     }
 }

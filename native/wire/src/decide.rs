@@ -1,10 +1,12 @@
 //! Choose whether one call may proceed.
 //!
 //! Runs after `route`. Pure: no clock of its own, no I/O, no secrets. Global denials come first; then a
-//! grant must cover the call; anything not proven allowed is denied, with a reason an operator can act on.
+//! grant must cover the call, and agreements the personal data that it sends; anything not proven allowed
+//! is denied, with a reason an operator can act on.
 
 use std::sync::Arc;
 
+use crate::agreement::{Agreed, Moment};
 use crate::error::{Code, Refusal};
 use crate::route::Routed;
 use crate::snapshot::{ClientIndex, Connection, Consumer, Deadlines, Grant, Mode, Snapshot};
@@ -44,6 +46,8 @@ pub struct AllowedCall<'s> {
     /// The grant that covers the call, or lets it through unless it is covered.
     pub grant: &'s Grant,
     pub connection: Option<Arc<Connection>>,
+    /// What lets its personal data go, and until when.
+    pub agreed: Agreed,
 }
 
 impl AllowedCall<'_> {
@@ -67,13 +71,13 @@ impl AllowedCall<'_> {
     }
 }
 
-/// Decide about a call for `client`, as `for_client` found it; `now` is in Unix seconds.
+/// Decide about a call for `client`, as `for_client` found it.
 pub fn decide<'s>(
     snapshot: &'s Snapshot,
     routed: Routed<'s>,
     client: ClientIndex,
     named: Named<'_>,
-    now: u64,
+    now: Moment<'_>,
 ) -> Result<AllowedCall<'s>, Refusal> {
     // 1. Global denials, before anything can allow.
     refuse_denied(snapshot, &routed, client)?;
@@ -87,10 +91,13 @@ pub fn decide<'s>(
         .by(Arc::clone(&token.id)));
     }
     // 3. A grant that covers the call.
-    let (verdict, grant) = granted(snapshot, &routed, client, now)?;
+    let (verdict, grant) = granted(snapshot, &routed, client, now.unix_seconds())?;
     // 4. The client's account at the provider.
     let connection = connection(snapshot, &routed, client, named.connection.unwrap_or("default"))?;
-    Ok(AllowedCall { routed, client, verdict, rule: Arc::clone(&grant.name), grant, connection })
+    // 5. What was agreed with the provider about the client's personal data. No mode softens this.
+    let gate = routed.operation.gate.as_deref();
+    let agreed = Agreed::judge(gate, client, snapshot.client_name(client), &routed.provider.name, now)?;
+    Ok(AllowedCall { routed, client, verdict, rule: Arc::clone(&grant.name), grant, connection, agreed })
 }
 
 /// For which client the call is: it must be one of the consumer's.

@@ -327,6 +327,11 @@ impl Engine {
         self.shared.cache.put_keys(&keys);
     }
 
+    /// The keys by which clients' subjects are known; those before are forgotten.
+    pub fn put_subject_keys(&self, keys: HashMap<String, Zeroizing<Vec<u8>>>) {
+        self.shared.subject_keys.put(keys);
+    }
+
     /// What the cache holds, as JSON.
     pub fn cache_stats(&self) -> Result<String, EngineError> {
         Ok(serde_json::to_string(&self.shared.cache.stats())?)

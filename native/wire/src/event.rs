@@ -123,6 +123,14 @@ pub struct Event {
     pub weak: bool,
     /// What its policy would have made of it, where that only reports as yet.
     pub would: Option<Box<Would>>,
+    /// What for, by its policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Arc<str>>,
+    /// Whom the call is about, by keyed indexes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<Box<str>>,
+    /// The agreements by which the call's personal data went, with spaces between.
+    pub agreements: Option<Arc<str>>,
 }
 
 /// A ULID: 48 bits of time, 80 of chance, in Crockford's base 32. Sorts by time.

@@ -1,11 +1,13 @@
 //! Say what each step would decide about a request, by the very code that decides it, without any call.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{Method, Uri};
 use serde::Serialize;
 
 use crate::admit::limits_of;
+use crate::agreement::{Clock, Moment};
 use crate::authenticate::Authenticated;
 use crate::cache::asked::{Asked, one_spelling};
 use crate::decide::{Named, decide, for_client};
@@ -109,10 +111,16 @@ fn walk(
     let refused = |refusal| ("decide", refusal);
     let client = for_client(snapshot, &routed, named).map_err(refused)?;
     told.client = Some(snapshot.client_name(client).to_string());
-    let allowed = decide(snapshot, routed, client, named, unix_now()).map_err(refused)?;
+    let clock = Clock::default();
+    let now = Moment { unix_ms: unix_now() * 1000, at: Instant::now(), clock: &clock };
+    let allowed = decide(snapshot, routed, client, named, now).map_err(refused)?;
     told.connection = allowed.connection.as_ref().map(|c| c.id.to_string());
     let client = told.client.clone().unwrap_or_default();
     told.pass("decide", Some(&allowed.rule), format!("{} for client `{client}`", allowed.verdict.as_str()));
+
+    if let (Some(gate), Some(by)) = (&allowed.routed.operation.gate, allowed.agreed.by()) {
+        told.pass("decide", Some(by), format!("agreed with `{}`: {}", provider.name, gate.told()));
+    }
 
     for limit in limits_of(snapshot, &allowed) {
         told.pass("admit", Some(limit.name()), limit.to_string());

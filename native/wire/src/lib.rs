@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+pub mod agreement;
 pub mod attach;
 pub mod authenticate;
 pub mod cache;
@@ -25,6 +26,7 @@ pub mod route;
 pub mod shared;
 pub mod shed;
 pub mod sign;
+pub mod subject;
 
 pub mod body;
 pub mod call;

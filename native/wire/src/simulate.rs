@@ -15,6 +15,7 @@ use http::{Method, Uri};
 use serde::{Deserialize, Serialize};
 
 use crate::admit::{Admission, Buckets, admit};
+use crate::agreement::{Clock, Moment};
 use crate::authenticate::Authenticated;
 use crate::class::Class;
 use crate::decide::{AllowedCall, Named, decide, for_client};
@@ -174,6 +175,8 @@ fn allow<'s>(
     };
     let routed = route(caller, &address, &method)?;
     let client = for_client(snapshot, &routed, named)?;
+    let clock = Clock::default();
+    let now = Moment { unix_ms: now.saturating_mul(1000), at: Instant::now(), clock: &clock };
     decide(snapshot, routed, client, named, now)
 }
 

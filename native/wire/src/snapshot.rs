@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::admit::{self, Limit};
+use crate::agreement::Gate;
 use crate::cache::rules::Rules;
 use crate::class::Class;
 use crate::dial::tls::TlsPolicy;
@@ -26,6 +27,7 @@ use crate::protect::{Policy, RawPolicy};
 use crate::reserve::rule::{Draw, Plan, QUOTAS_MAX, RawQuota};
 use crate::route::table::OperationTable;
 use crate::sign::Signer;
+use crate::subject::suppressed::Suppressed;
 
 /// The newest snapshot format this engine reads.
 pub const FORMAT: u32 = 1;
@@ -58,6 +60,7 @@ pub struct Snapshot {
     grants: HashMap<(ConsumerIndex, ProviderIndex), Grants>,
     denials: HashMap<ProviderIndex, Vec<Denial>>,
     connections: HashMap<(ClientIndex, ProviderIndex), Vec<Arc<Connection>>>,
+    suppressed: HashMap<ClientIndex, Suppressed>,
     /// Whether any operation is cached.
     pub caches: bool,
 }
@@ -124,8 +127,12 @@ pub struct Operation {
     pub deadlines: Option<Box<Deadlines>>,
     /// None: the provider's calls have nothing to do with the cache.
     pub cache: Option<Arc<Rules>>,
+    /// It asks the provider to forget somebody.
+    pub erases: bool,
     /// None: what it sends is observed, or refused where that is declared.
     pub policy: Option<Arc<Policy>>,
+    /// None: it sends no personal data, as far as is declared.
+    pub gate: Option<Arc<Gate>>,
 }
 
 /// Where one field of a credential is put.
@@ -379,6 +386,11 @@ impl Snapshot {
         self.grants.get(&(consumer, provider))
     }
 
+    /// Of whom nothing is sent any more for a client; None where that is nobody.
+    pub fn suppressed(&self, client: ClientIndex) -> Option<&Suppressed> {
+        self.suppressed.get(&client)
+    }
+
     pub fn denials(&self, provider: ProviderIndex) -> &[Denial] {
         self.denials.get(&provider).map_or(&[], Vec::as_slice)
     }
@@ -416,12 +428,14 @@ mod header_name {
 mod raw {
     use super::{
         AccessToken, Arc, AttachPart, Bounds, Class, ClientIndex, Connection, Consumer, ConsumerIndex,
-        Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Grant, Grants, HashMap, HeaderName,
+        Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Gate, Grant, Grants, HashMap, HeaderName,
         HeaderValue, HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet,
         OperationTable, Origin, Plan, Policy, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawPolicy,
-        RawQuota, Resilience, Rules, Signer, SnapshotError, TlsPolicy, admit,
+        RawQuota, Resilience, Rules, Signer, SnapshotError, Suppressed, TlsPolicy, admit,
     };
     use crate::admit::Scope;
+    use crate::agreement::RawGate;
+    use crate::subject::suppressed::Way;
     use jsonwebtoken::Algorithm;
     use std::borrow::Cow;
     use std::hash::{DefaultHasher, Hash, Hasher};
@@ -449,6 +463,8 @@ mod raw {
         denials: Vec<RawDenial>,
         #[serde(default, borrow)]
         connections: Vec<RawConnection<'a>>,
+        #[serde(default, borrow)]
+        suppressed: Vec<RawSuppressed<'a>>,
     }
 
     #[derive(Deserialize)]
@@ -533,10 +549,15 @@ mod raw {
         dialect: Option<Dialect>,
         #[serde(default)]
         cache: Option<RawCache>,
+        /// The numbers of the operations that ask it to forget somebody.
+        #[serde(default)]
+        erases: Vec<u32>,
         #[serde(default)]
         protection: Vec<RawPolicy>,
         #[serde(default)]
         unprotected: Unprotected,
+        #[serde(default)]
+        gates: Vec<RawGate>,
     }
 
     /// What becomes of calls of operations that have no policy.
@@ -633,6 +654,15 @@ mod raw {
         origins: Vec<Origin>,
     }
 
+    /// Of whom nothing is sent any more for a client.
+    #[derive(Deserialize)]
+    struct RawSuppressed<'a> {
+        client: String,
+        way: Way,
+        #[serde(borrow)]
+        indexes: Vec<Cow<'a, str>>,
+    }
+
     /// Names of one kind and the numbers they stand for.
     struct Names<'a> {
         kind: &'static str,
@@ -717,7 +747,10 @@ mod raw {
                         return Err(SnapshotError(format!("host `{host}` belongs to two providers")));
                     }
                 }
-                providers.push(provider.compile()?);
+                let gates = std::mem::take(&mut provider.gates);
+                let mut provider = provider.compile()?;
+                put_gates(&mut provider, gates, |name| client_index.get(name).copied())?;
+                providers.push(provider);
             }
             let provider_index = index("provider", providers.iter().map(|p| &p.name))?;
             let provider_names = Names { kind: "provider", index: &provider_index };
@@ -815,6 +848,14 @@ mod raw {
                 })
                 .collect::<Result<HashMap<_, _>, SnapshotError>>()?;
 
+            let mut suppressed = HashMap::new();
+            for one in self.suppressed {
+                let client = client_names.find(&one.client, "a suppression")?;
+                let place = &format!("a suppression of client `{}`", one.client);
+                let indexes = one.indexes.iter().map(|hex| digest(hex, place)).collect::<Result<_, _>>()?;
+                suppressed.insert(client, Suppressed::new(one.way, indexes));
+            }
+
             for (number, plan) in planned {
                 providers[number as usize].quotas = Some(plan);
             }
@@ -839,6 +880,7 @@ mod raw {
                 grants,
                 denials,
                 connections,
+                suppressed,
             })
         }
     }
@@ -867,8 +909,17 @@ mod raw {
                             .ok_or_else(|| wrong(format!("operation `{id}` has no cache rules")))
                     })
                     .transpose()?;
+                let erases = self.erases.contains(&number);
                 let id = Arc::from(&**id);
-                operations.push(Operation { id, origin: *origin, deadlines: None, cache, policy: None });
+                operations.push(Operation {
+                    id,
+                    origin: *origin,
+                    deadlines: None,
+                    cache,
+                    erases,
+                    policy: None,
+                    gate: None,
+                });
             }
             for raw in self.protection {
                 let numbers = raw.operations.clone();
@@ -950,6 +1001,27 @@ mod raw {
                 rules: rules.finish(),
             })
         }
+    }
+
+    fn put_gates(
+        provider: &mut Provider,
+        gates: Vec<RawGate>,
+        client: impl Fn(&str) -> Option<ClientIndex>,
+    ) -> Result<(), SnapshotError> {
+        for gate in gates {
+            let wrong = |what: String| SnapshotError(format!("provider `{}`: {what}", provider.name));
+            let numbers = gate.operations.clone();
+            let gate: Arc<Gate> = gate.compile(&client).map_err(wrong)?.into();
+            for number in numbers {
+                let operation = provider.operations.get_mut(number as usize).ok_or_else(|| {
+                    SnapshotError(format!("a gate names operation {number}, which does not exist"))
+                })?;
+                if operation.gate.replace(Arc::clone(&gate)).is_some() {
+                    return Err(SnapshotError(format!("operation `{}` has two gates", operation.id)));
+                }
+            }
+        }
+        Ok(())
     }
 
     impl RawCache {

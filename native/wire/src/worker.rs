@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::admit::Buckets;
+use crate::agreement::Clock;
 use crate::cache::Cache;
 use crate::dial::Dialler;
 use crate::dial::pool::Pool;
@@ -25,6 +26,7 @@ use crate::record::{HOLD, WorkerRecord};
 use crate::reserve::Reserve;
 use crate::shed::Shed;
 use crate::snapshot::Snapshot;
+use crate::subject;
 
 /// What all workers see.
 pub struct Shared {
@@ -36,6 +38,9 @@ pub struct Shared {
     pub reserve: Reserve,
     pub cache: Arc<Cache>,
     pub issuer_keys: Keys,
+    pub subject_keys: subject::Keys,
+    /// What agreements end by.
+    pub clock: Clock,
     pub faults: Memory,
     pub token_key: hmac::Key,
     pub ready: AtomicBool,
@@ -55,6 +60,8 @@ impl Shared {
             buckets: Buckets::default(),
             reserve,
             issuer_keys: Keys::default(),
+            subject_keys: subject::Keys::default(),
+            clock: Clock::default(),
             faults: Memory::default(),
             token_key: hmac::Key::new(hmac::HMAC_SHA256, token_key),
             ready: AtomicBool::new(false),

@@ -31,6 +31,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from tidegate import __version__
+from tidegate.app.agreeing import AgreementWatch
 from tidegate.app.caching import answer_cache_questions
 from tidegate.app.certificates import Certificates
 from tidegate.app.control import Control, Question
@@ -259,6 +260,7 @@ class Supply:
         self.hook_signers = HookSigners(engine)
         self._watch = Watch(path)
         self._certificates = Certificates(engine, settings.listeners)
+        self._agreements = AgreementWatch(state)
         self._taken_up: int = -1
         self._unread = False
         self._generation: int = -1
@@ -322,6 +324,7 @@ class Supply:
             if self._unread:
                 self._reread()
             self._follow_store()
+            self._agreements.look()
         except StoreError as error:
             self._store_away.met(reason=str(error))
         else:
@@ -406,6 +409,8 @@ class Supply:
         if revision is None:
             raise LookupError("the store has no revision")
         snapshot = self._state.snapshot(revision)
+        # Before the snapshot: a call for a client that it adds may be about somebody.
+        self._renew_subject_keys(revision.declaration)
         if snapshot != self._snapshot:
             self._engine.publish(snapshot)
             self._snapshot = snapshot
@@ -417,6 +422,15 @@ class Supply:
         # Before leases: what is taken out of the cache with a connection is named by these keys.
         self._renew_cache_keys()
         self._renew_leases()
+
+    def _renew_subject_keys(self, declaration: Declaration) -> None:
+        try:
+            keys = self._state.vault.subject_keys(client.name for client in declaration.clients)
+        except VaultError as refused:
+            # Without them no call goes that names whom it is about; the others go on.
+            _log.error("subject_keys_refused", reason=str(refused))
+            keys = {}
+        self._engine.put_subject_keys(keys)
 
     def _renew_cache_keys(self) -> None:
         shared = self.settings.shared

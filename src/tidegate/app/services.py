@@ -21,14 +21,17 @@ from urllib.parse import urljoin
 from tidegate.app.home import Home
 from tidegate.app.roots import root_source
 from tidegate.store import Revision, Store
-from tidegate.vault import Root, Vault, create_root_file, open_root
+from tidegate.vault import Root, Vault, VaultError, create_root_file, open_root
 from tidegate.vault.root import ENVIRONMENT_VARIABLE
 
 if TYPE_CHECKING:
     from tidegate.credentials import AccessTokens, Connections
     from tidegate.credentials.asking import Ask
+    from tidegate.domain.agreement import Register
     from tidegate.domain.declaration import Declaration
+    from tidegate.domain.secret import Secret
     from tidegate.engine import Engine, Explanation, Fetched, FetchOptions
+    from tidegate.privacy import Acts, Agreements
 
 ROLLBACK_NOTE: Final = "rollback to revision "
 """How the note of a revision begins that was not declared anew; see `last_declared`."""
@@ -134,6 +137,20 @@ class Services:
 
         return Connections(self.store, self.vault)
 
+    @cached_property
+    def acts(self) -> Acts:
+        """What operators did: chained, verified, added to."""
+        from tidegate.privacy import Acts
+
+        return Acts(self.store, self._acts_key)
+
+    @cached_property
+    def agreements(self) -> Agreements:
+        """The register of agreements."""
+        from tidegate.privacy import Agreements
+
+        return Agreements(self.acts)
+
     def connections_by(self, engine: Ask) -> Connections:
         """The same, with an engine to ask providers by."""
         from tidegate.credentials import Connections
@@ -196,7 +213,23 @@ class Services:
             revision.number,
             self.store.tokens.all(),
             self.store.connections.all(),
+            suppressions=self.store.subjects.suppressions(),
+            register=self.register(revision.declaration),
         )
+
+    def register(self, declaration: Declaration) -> Register:
+        """Return what was agreed, as far as the declaration asks for it.
+
+        What does not verify, because it was altered or because the vault does not open, lets nothing go.
+        """
+        from tidegate.domain.agreement import Register
+
+        if not declaration.protection:
+            return Register()
+        try:
+            return self.agreements.trusted()
+        except VaultError as refused:
+            return Register(distrusted=f"The register of agreements cannot be verified: {refused}")
 
     def explain(
         self,
@@ -224,6 +257,9 @@ class Services:
             revision.declaration, consumer, method, url, client=client, connection=connection
         )
         return explain(self.snapshot(revision), request)
+
+    def _acts_key(self) -> Secret:
+        return self.vault.acts_key()
 
     def _open_root(self) -> Root:
         return open_root(root_source(self.home, self.store), self.store)

@@ -46,6 +46,7 @@ _SIZE = re.compile(r"(\d{1,15})(B|KiB|MiB|GiB|TiB)")
 _PRICE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ([A-Z]{3})")
 _PERCENT = re.compile(r"(\d{1,3})%")
 _PIN_BYTES = 32
+_REGION = re.compile(r"[a-z]{2,3}(-[a-z0-9]{1,8})*")
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _ORIGIN_TEMPLATE = re.compile(r"https?://[a-z0-9_.{}-]+(:[0-9]+)?")
 _HEADERS_NOT_SET = {
@@ -254,6 +255,12 @@ def check_token_url(text: str) -> str:
     return f"{check_origin(f'{scheme}://{authority}')}/{path}"
 
 
+def _check_region(text: str) -> str:
+    if not _REGION.fullmatch(text):
+        refuse(f"{shown(text)} is not a region", "like `eu`, `us` or `de`")
+    return text
+
+
 def check_issuer(text: str) -> str:
     """Hold an issuer to `https://host[/path]`, as it is written (RFC 8414 §2): it is compared exactly."""
     scheme, _, rest = text.partition("://")
@@ -440,6 +447,7 @@ LongDuration = Annotated[int, BeforeValidator(_long_duration), _text(_LONG_DURAT
 Percent = Annotated[int, BeforeValidator(_percent), _text(_PERCENT.pattern)]
 RateText = Annotated[Rate, BeforeValidator(_rate), _text(_RATE.pattern)]
 Pointer = Annotated[str, AfterValidator(check_pointer), _text("/.*")]
+Region = Annotated[str, AfterValidator(_check_region), _text(_REGION.pattern)]
 OneGroup = Annotated[str, AfterValidator(_check_one_group), WithJsonSchema({"type": "string"})]
 Size = Annotated[int, BeforeValidator(_size), _text(_SIZE.pattern)]
 Date = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]

@@ -62,9 +62,10 @@ class _Reader:
         self.errors += checked.errors
         label = f"{file.relative_to(self.top)}:" if chain else ""
         declared = DeclaredFile(source, file.parent, label, checked)
-        if chain and "gateway" in checked.entries.model_fields_set:
-            message = "`gateway` stands in the first file only"
-            self.errors.append(source.error(("gateway",), message, key=True))
+        for section in ("gateway", "organisation") if chain else ():
+            if section in checked.entries.model_fields_set:
+                message = f"`{section}` stands in the first file only"
+                self.errors.append(source.error((section,), message, key=True))
         yield declared
         for number, pattern in enumerate(checked.entries.include):
             for found in self._included(declared, number, pattern, (*chain, file.resolve())):

@@ -20,6 +20,7 @@ from tidegate.catalog.documents import Documents, Fetch
 from tidegate.catalog.errors import ConfigError, ConfigErrors, did_you_mean, listed, shown
 from tidegate.catalog.files import DeclaredFile, read_files
 from tidegate.catalog.limits import limit_of
+from tidegate.catalog.parties import party_of
 from tidegate.catalog.patterns import OperationTable
 from tidegate.catalog.preset import preset_names
 from tidegate.catalog.protection import OnePolicyEach, protection_of
@@ -43,6 +44,7 @@ from tidegate.domain.declaration import (
     Provider,
     TokenIdentity,
 )
+from tidegate.domain.party import Party
 from tidegate.domain.protection import Protection
 
 HINTS_MAX = 50
@@ -91,7 +93,16 @@ class _Resolver:
         self.tables = {name: OperationTable(one.operations) for name, one in providers.items()}
         declaration = Declaration(
             clients=tuple(
-                Client(name, entry.name, entry.region, limit_of(entry.limit))
+                Client(
+                    name,
+                    entry.name,
+                    entry.region,
+                    limit_of(entry.limit),
+                    tuple(dict.fromkeys(entry.residency)),
+                    entry.phi,
+                    party_of(entry),
+                    entry.suppressed,
+                )
                 for name, (_, _, entry) in clients.items()
             ),
             issuers=tuple(self._issuer(name, *sited) for name, sited in issuers.items()),
@@ -100,6 +111,7 @@ class _Resolver:
             grants=tuple(self._grant(*sited, acting) for sited in self._listed("grants")),
             denials=tuple(self._denial(*sited) for sited in self._listed("deny")),
             protection=self._protection(),
+            organisation=party_of(self.files[0].entries.organisation) if self.files else Party(),
         )
         self._check_names()
         return declaration, self.errors

@@ -24,6 +24,7 @@ from tidegate.catalog.login import login_of
 from tidegate.catalog.login_form import LoginAuth
 from tidegate.catalog.openapi import Api, read_operations
 from tidegate.catalog.origins import origin_problem
+from tidegate.catalog.parties import contact_of, erasures_of
 from tidegate.catalog.patterns import shape
 from tidegate.catalog.preset import preset_entry, preset_names
 from tidegate.catalog.prices import prices_of
@@ -38,6 +39,7 @@ from tidegate.domain.dialect import Dialect
 from tidegate.domain.login import Login
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
+from tidegate.domain.party import Party
 from tidegate.domain.rotation import Rotation
 from tidegate.domain.sign import Dpop, Signer
 
@@ -105,6 +107,8 @@ class _Builder:
             price=entry.price,
             prices=prices_of(entry.prices, operations, self._wrong),
             unprotected=entry.unprotected,
+            party=Party(legal_name=entry.legal_name or "", contact=contact_of(entry.contact)),
+            erasures=erasures_of(entry.erasure, operations, self._wrong),
         )
         variables = _variables(provider)
         provider = replace(

@@ -40,6 +40,7 @@ from tidegate.catalog.fields import (
     PriceText,
     PublicUrl,
     RateText,
+    Region,
     Size,
     TokenUrl,
     VariableName,
@@ -47,6 +48,13 @@ from tidegate.catalog.fields import (
     refuse,
 )
 from tidegate.catalog.login_form import LoginAuth
+from tidegate.catalog.party_form import (
+    ContactForm,
+    ErasureForms,
+    PartyEntry,
+    SuppressedWord,
+    Text,
+)
 from tidegate.catalog.protection_form import ProtectionEntry
 from tidegate.catalog.quota_form import QuotaEntry
 from tidegate.catalog.resilience_form import (
@@ -97,15 +105,21 @@ LimitForm = Annotated[
 ]
 
 
-class ClientEntry(Entry):
+class ClientEntry(PartyEntry):
     """A tenant: one client of the agency, or the business itself. `acme:` alone is enough."""
 
     name: str = ""
     """What people call the client."""
     region: str = ""
-    """Where the client's data belongs, in your own words (`eu`)."""
+    """Where the client's data belongs (`eu`, `us`, `de`); agreements say where it may go from there."""
+    residency: list[Region] = []
+    """The regions that its personal data may not leave, whatever an agreement says."""
+    phi: bool = False
+    """Whether its health data is protected by HIPAA; in region `us` it always is."""
     limit: LimitForm | None = None
     """How often all consumers together may call for it: `600/m`, or a mapping."""
+    suppressed: SuppressedWord = "refuse"
+    """`report` lets calls about subjects that were erased through, and records them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -764,6 +778,12 @@ class ProviderEntry(Entry):
     """What a call costs, with its currency (`0.002 EUR`): `usage` says what was saved."""
     prices: dict[str, PriceText] = {}
     """What calls cost that cost something else, by operation id or `METHOD /path` (with `*`)."""
+    legal_name: Text | None = None
+    """The name under which it is registered, for the records."""
+    contact: ContactForm | None = None
+    """Whom to write to there: an e-mail address, or a mapping."""
+    erasure: ErasureForms = []
+    """How it is asked to forget somebody; a list where that differs by kind of subject."""
     unprotected: Unprotected = "observe"
     """`refuse` calls of operations that have no policy under `protection`."""
 
@@ -952,6 +972,8 @@ class File(Entry):
     """The version of this file's form."""
     include: list[str] = []
     """Further files of this form, below this one's folder: paths or patterns (`teams/*.yaml`)."""
+    organisation: PartyEntry = PartyEntry()
+    """Who runs this Tidegate, for the records of processing; in the first file only."""
     clients: dict[Name, ClientEntry] = {}
     """The tenants, by name."""
     issuers: dict[Name, IssuerEntry] = {}

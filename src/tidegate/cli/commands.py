@@ -15,6 +15,7 @@ from tidegate.cli.terminal import help_output
 _DECLARE = "Declare what may be called"
 _CONNECT = "Let providers and consumers in"
 _OPERATE = "Run it and see what happens"
+_PRIVACY = "Answer for what was sent"
 _TRY = "Try it"
 
 _HELP = """The one way out to third-party APIs.
@@ -41,6 +42,8 @@ _COMMANDS = (
     (_CONNECT, "credentials", "rotation:credentials", "Say how old every credential is."),
     (_CONNECT, "rotate", "rotation:rotate", "Replace a credential, step by step."),
     (_CONNECT, "token", "tokens:token", "Create, list and revoke access tokens."),
+    (_CONNECT, "agreements", "agreeing:agreements", "Record what lets personal data go."),
+    (_OPERATE, "acts", "operators:acts", "List what operators did, and verify it."),
     (_OPERATE, "up", "running:up", "Run the gateway, and follow the declaration as it changes."),
     (_OPERATE, "status", "status:status", "Ask the running gateway how it is."),
     (_OPERATE, "limits", "limits:limits", "Show what is left of every limit."),
@@ -50,6 +53,8 @@ _COMMANDS = (
     (_OPERATE, "calls", "records:calls", "Show the calls that were made."),
     (_OPERATE, "vault", "vaulting:vault", "Replace keys, look, shred a client, back up, restore."),
     (_OPERATE, "usage", "records:usage", "Count calls by client, provider and operation."),
+    (_PRIVACY, "records", "reporting:records", "Make the records that privacy law asks for."),
+    (_PRIVACY, "subject", "subjects:subject", "Find what was sent about somebody; erase it."),
     (_TRY, "demo", "story:demo", "Watch a dozen calls go through, or be refused, and why."),
     (_TRY, "sandbox", "trying:sandbox", "Run a provider made from an OpenAPI document."),
     (_TRY, "version", "trying:version", "Print the versions of Tidegate and its engine."),
@@ -73,7 +78,7 @@ def build(running: str | None) -> App:
     )
     groups = {
         title: Group(title, sort_key=place)
-        for place, title in enumerate((_DECLARE, _CONNECT, _OPERATE, _TRY))
+        for place, title in enumerate((_DECLARE, _CONNECT, _OPERATE, _PRIVACY, _TRY))
     }
     for place, (group, name, where, sentence) in enumerate(_COMMANDS):
         app.command(

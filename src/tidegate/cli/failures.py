@@ -23,6 +23,7 @@ _FOR_OPERATORS = (
     "tidegate.credentials.errors",
     "tidegate.credentials.importing.sources",
     "tidegate.engine.errors",
+    "tidegate.privacy.errors",
     "tidegate.store.errors",
     "tidegate.vault.errors",
 )

@@ -41,7 +41,9 @@ class CallRecord:
     operation's own; `hedge` what became of a second request (`won`, `lost`).
     `sent` and `withheld` name the rules by which fields left and did not, where the operation has a
     policy; `weak` says that the call carried something and that it has none. `would` is what its
-    policy would have made of the call, while it only reports.
+    policy would have made of the call, while it only reports. `agreements` names those by which the
+    call's personal data went, with spaces between; `purpose` is the policy's, and `subjects` are those
+    whom the call was about, as keyed indexes in hexadecimal.
     """
 
     id: str
@@ -82,6 +84,9 @@ class CallRecord:
     withheld: tuple[FieldRecord, ...] = ()
     weak: bool = False
     would: WouldRecord | None = None
+    purpose: str | None = None
+    agreements: str | None = None
+    subjects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from tidegate.domain.limit import Limit
 from tidegate.domain.login import Login
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
+from tidegate.domain.party import NOBODY, Erasure, Party, Suppressing
 from tidegate.domain.price import Price
 from tidegate.domain.protection import Protection, Unprotected
 from tidegate.domain.quota import Quota
@@ -36,6 +37,14 @@ class Client:
     region: str = ""
     limit: Limit | None = None
     """How often all consumers together may call for it."""
+    residency: tuple[str, ...] = ()
+    """The regions that its personal data may not leave, whatever was agreed; empty: no such rule."""
+    phi: bool = False
+    """Its health data is protected by HIPAA, wherever it is."""
+    party: Party = NOBODY
+    """Who it is, for the records."""
+    suppressed: Suppressing = "refuse"
+    """What becomes of calls about subjects that were erased for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +181,10 @@ class Provider:
     """What a call costs."""
     prices: tuple[tuple[str, Price], ...] = ()
     """What a call of an operation costs (by id) that costs something else."""
+    party: Party = NOBODY
+    """Who it is, for the records."""
+    erasures: tuple[Erasure, ...] = ()
+    """How it is asked to forget somebody."""
     unprotected: Unprotected = "observe"
     """What becomes of calls of its operations that have no policy."""
 
@@ -237,4 +250,6 @@ class Declaration:
     providers: tuple[Provider, ...] = ()
     grants: tuple[Grant, ...] = ()
     denials: tuple[Denial, ...] = field(default=())
+    organisation: Party = NOBODY
+    """Who runs this Tidegate, for the records."""
     protection: tuple[Protection, ...] = ()

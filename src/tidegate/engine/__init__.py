@@ -28,6 +28,7 @@ from tidegate.engine.engine import (
     SharedStanding,
     Stats,
     classify_address,
+    subject_index,
     version,
 )
 from tidegate.engine.errors import EngineError, FetchError
@@ -69,5 +70,6 @@ __all__ = [
     "check_snapshot",
     "classify_address",
     "explain",
+    "subject_index",
     "version",
 ]

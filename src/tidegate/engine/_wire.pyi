@@ -12,6 +12,7 @@ __all__ = [
     "problems",
     "read_signals",
     "simulate",
+    "subject_index",
     "try_sample",
     "version",
 ]
@@ -43,6 +44,9 @@ def read_signals(
     now_ms: int,
 ) -> str:
     """Say what a dialect (JSON, as in a snapshot) makes of an answer, as JSON."""
+
+def subject_index(key: bytes, kind: str, identifier: str) -> bytes:
+    """By what a subject is known under a client's key: 32 bytes. EngineError: what is wrong with it."""
 
 def classify_address(text: str) -> str | None:
     """Name the class of an address that no call may reach; None for one of the open Internet."""
@@ -114,6 +118,8 @@ class Engine:
         """
     def put_cache_keys(self, keys: dict[str | None, bytes]) -> None:
         """Take the keys by which clients' answers are sealed outside memory."""
+    def put_subject_keys(self, keys: dict[str, bytes]) -> None:
+        """Take the keys by which clients' subjects are known; those before are forgotten."""
     def cache_stats(self) -> str:
         """What the cache holds, as JSON."""
     def cache_purge(self, which: str) -> int:

@@ -230,6 +230,10 @@ class Engine:
         """
         self._native.put_cache_keys({name: key.reveal() for name, key in keys.items()})
 
+    def put_subject_keys(self, keys: Mapping[str, Secret]) -> None:
+        """Give the keys by which clients' subjects are known; those given before are forgotten."""
+        self._native.put_subject_keys({name: key.reveal() for name, key in keys.items()})
+
     def cache_stats(self) -> CacheStats:
         """Say how much is stored of answers, and whose."""
         said = json.loads(self._native.cache_stats())
@@ -280,6 +284,16 @@ class Engine:
 def version() -> str:
     """Name the native module's version."""
     return _wire.version()
+
+
+def subject_index(key: Secret, kind: str, identifier: str) -> bytes:
+    """Say by what a client knows a subject: the HMAC that a call about it leaves in the ledger.
+
+    Raises:
+        EngineError: kind or identifier cannot be read; the message does not repeat them.
+    """
+    with _refusals():
+        return _wire.subject_index(key.reveal(), kind, identifier)
 
 
 def classify_address(address: str) -> str:

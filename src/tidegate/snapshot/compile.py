@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 from tidegate.catalog.patterns import OperationTable
 from tidegate.catalog.protection import Policies
+from tidegate.domain.agreement import Register
 from tidegate.domain.attach import AttachPart, secret_fields
 from tidegate.domain.category import is_personal
 from tidegate.domain.connection import AccessToken, Connection
@@ -30,11 +31,13 @@ from tidegate.domain.declaration import (
     Provider,
 )
 from tidegate.domain.dialect import Dialect
+from tidegate.domain.ledger import Suppression
 from tidegate.domain.limit import Limit
 from tidegate.domain.protection import Action, Generalise, Mask, Protection
 from tidegate.domain.quota import Quota
 from tidegate.domain.sign import HmacTemplate, HookSigner, Part, Signer, signing_secrets
 from tidegate.snapshot.binding import is_bound
+from tidegate.snapshot.gates import gates
 
 FORMAT: Final = 1
 
@@ -50,6 +53,8 @@ def compile_snapshot(
     tokens: Iterable[AccessToken],
     connections: Iterable[Connection],
     *,
+    suppressions: Iterable[Suppression] = (),
+    register: Register = Register(),  # noqa: B008 - it is frozen
     now: datetime | None = None,
 ) -> bytes:
     """Compile one snapshot.
@@ -59,6 +64,8 @@ def compile_snapshot(
         revision: Its number.
         tokens: Every access token on record; those that are revoked or long expired are left out.
         connections: Every connection on record; those that no longer fit are left out.
+        suppressions: Of whom nothing is sent any more; those of clients that are gone are left out.
+        register: What was agreed with providers; nothing is where none is given.
         now: The moment by which tokens expire; the present where none is given.
     """
     now = now or datetime.now(UTC)
@@ -75,6 +82,7 @@ def compile_snapshot(
         "providers": [
             _provider(provider, sets, alone=len(declaration.clients) < 2)  # noqa: PLR2004
             | _protection(provider, policies.of(provider))
+            | _gates(declaration, provider, policies.of(provider), register, now)
             for provider in declaration.providers
         ],
         # Quotas, grants and denials fill the sets, so that these are written after them.
@@ -82,6 +90,7 @@ def compile_snapshot(
         "denials": [_denial(denial, sets) for denial in declaration.denials],
         "operation_sets": sets.written,
         "connections": _connections(declaration, connections),
+        **_suppressed(declaration.clients, suppressions),
     }
     return json.dumps(snapshot, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -113,6 +122,19 @@ def _consumer(consumer: Consumer) -> _Json:
 def _client_limits(clients: Iterable[Client]) -> _Json:
     limits = [(client.name, asdict(client.limit)) for client in clients if client.limit]
     return {"client_limits": limits} if limits else {}
+
+
+def _suppressed(clients: Iterable[Client], suppressions: Iterable[Suppression]) -> _Json:
+    ways = {client.name: client.suppressed for client in clients}
+    indexes: dict[str, list[str]] = {}
+    for one in suppressions:
+        if one.client in ways:
+            indexes.setdefault(one.client, []).append(one.index.hex())
+    written = [
+        {"client": client, "way": ways[client], "indexes": sorted(found)}
+        for client, found in sorted(indexes.items())
+    ]
+    return {"suppressed": written} if written else {}
 
 
 def _limit(limit: Limit | None) -> _Json:
@@ -221,6 +243,7 @@ def _provider(provider: Provider, sets: _OperationSets, *, alone: bool) -> _Json
             else {}
         ),
         **({"cache": asdict(provider.cache)} if provider.cache else {}),
+        **_erases(provider, sets),
     }
 
 
@@ -233,6 +256,18 @@ def _protection(provider: Provider, policies: Mapping[int, Protection]) -> _Json
     written = [_policy(by_name[name], of) for name, of in numbers.items()]
     refused = {"unprotected": "refuse"} if provider.unprotected == "refuse" else {}
     return ({"protection": written} if written else {}) | refused
+
+
+def _gates(
+    declaration: Declaration,
+    provider: Provider,
+    policies: Mapping[int, Protection],
+    register: Register,
+    now: datetime,
+) -> _Json:
+    """Nothing where no operation sends anything personal."""
+    found = gates(declaration, provider.name, policies, register, now)
+    return {"gates": found} if found else {}
 
 
 def _policy(policy: Protection, operations: Sequence[int]) -> _Json:
@@ -268,6 +303,11 @@ def action_json(action: Action) -> str | _Json:
             return {"generalise": action.to}
         case _:
             return action.kind
+
+
+def _erases(provider: Provider, sets: _OperationSets) -> _Json:
+    numbers = sets.numbers(provider.name, tuple(one.operation for one in provider.erasures))
+    return {"erases": numbers} if numbers else {}
 
 
 def _quota(provider: Provider, quota: Quota, sets: _OperationSets) -> _Json:

@@ -46,8 +46,12 @@ def changes(old: Declaration | None, new: Declaration) -> list[Change]:
     return [
         change
         for section in fields(Declaration)
-        for change in _items(section.name, getattr(old, section.name), getattr(new, section.name))
+        for change in _section(section.name, getattr(old, section.name), getattr(new, section.name))
     ]
+
+
+def _section(path: str, old: Any, new: Any) -> Iterator[Change]:
+    return _fields(path, old, new) if is_dataclass(new) else _items(path, old, new)
 
 
 def _items(path: str, old: Sequence[_Item], new: Sequence[_Item]) -> Iterator[Change]:

@@ -21,6 +21,7 @@ from pydantic_core import to_json
 
 from tidegate.domain.call import CallRecord, FieldRecord, Gap, WouldRecord
 from tidegate.store.database import Database, Turn
+from tidegate.store.ledger import Ledger
 from tidegate.store.schema import calls, gaps, usage_hours
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _SAVING: Final = frozenset({"hit", "stale", "collapsed"})
 
 _JSON_COLUMNS: Final = ("steps_us", "query")
 # Most calls have nothing there: what is empty is NULL.
-_RARE_COLUMNS: Final = ("sent", "withheld", "would")
+_RARE_COLUMNS: Final = ("sent", "withheld", "would", "subjects")
 _PLAIN_COLUMNS: Final = tuple(
     f.name for f in fields(CallRecord) if f.name not in (*_JSON_COLUMNS, *_RARE_COLUMNS)
 )
@@ -78,8 +79,9 @@ class Usage:
 class Calls:
     """The call records."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ledger: Ledger) -> None:
         self._database = database
+        self._ledger = ledger
 
     def add(self, records: Sequence[CallRecord]) -> int:
         """Keep the records that are not kept yet; return how many those were."""
@@ -96,6 +98,7 @@ class Calls:
             if fresh:
                 self._insert(connection, fresh)
                 self._sum(connection, fresh)
+                self._ledger.add(connection, fresh)
         return len(fresh)
 
     def recent(
@@ -314,6 +317,7 @@ def _record(row: sa.RowMapping) -> CallRecord:
         sent=_field_records(row["sent"]),
         withheld=_field_records(row["withheld"]),
         would=None if would is None else _WOULD.validate_json(would),
+        subjects=tuple(json.loads(row["subjects"] or "[]")),
         **plain,
     )
 

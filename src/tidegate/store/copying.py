@@ -8,11 +8,20 @@ import sqlalchemy as sa
 
 from tidegate.store.database import Database
 from tidegate.store.errors import StoreRefused
-from tidegate.store.schema import calls, gaps, generation, metadata, revisions, roots, vault_epoch
+from tidegate.store.schema import (
+    calls,
+    gaps,
+    generation,
+    ledger,
+    metadata,
+    revisions,
+    roots,
+    vault_epoch,
+)
 
 _BATCH: Final = 1_000
 _FILLED_WHEN_MADE: Final = (generation, vault_epoch)
-_NUMBERED: Final = ((calls, "seq"), (gaps, "seq"))
+_NUMBERED: Final = ((calls, "seq"), (gaps, "seq"), (ledger, "seq"))
 
 
 def copy_all(source: Database, target: Database) -> None:

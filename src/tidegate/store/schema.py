@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.columns import Instant, Names
 
-HEAD = "0009"
+HEAD = "0011"
 """The newest migration: opening a store compares this, and loads Alembic only when it must."""
 
 metadata = sa.MetaData()
@@ -33,6 +33,28 @@ revisions = sa.Table(
     sa.Column("note", sa.Text, nullable=False),
     sa.Column("digest", sa.Text, nullable=False),
     sa.Column("declaration", sa.LargeBinary, nullable=False),
+)
+
+# What operators did, by which agreements come to be. Append-only, as revisions are; `mac` chains each
+# entry to the one before, and the one row of `acts_head` names the newest.
+acts = sa.Table(
+    "acts",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("operator", sa.Text, nullable=False),
+    sa.Column("login", sa.Text, nullable=False),
+    sa.Column("act", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("details", sa.Text, nullable=False),
+    sa.Column("mac", sa.LargeBinary, nullable=False),
+)
+acts_head = sa.Table(
+    "acts_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("mac", sa.LargeBinary, nullable=False),
 )
 
 access_tokens = sa.Table(
@@ -278,6 +300,9 @@ calls = sa.Table(
     sa.Column("withheld", sa.Text),
     sa.Column("would", sa.Text),
     sa.Column("weak", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("agreements", sa.Text),
+    sa.Column("purpose", sa.Text),
+    sa.Column("subjects", sa.Text),
 )
 
 # Calls summed by hour, in the transaction that stores them. `latency` is a class of duration
@@ -307,4 +332,87 @@ gaps = sa.Table(
     sa.Column("after_ms", sa.BigInteger, nullable=False),
     sa.Column("events_max", sa.BigInteger, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+)
+
+# What was sent to whom, without a value: a row for each field of a call, and for each subject that the
+# call was about (`subject` is a keyed index). `place` is the selector of the rule that let it go.
+ledger = sa.Table(
+    "ledger",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("call", sa.Text, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.Column("provider", sa.Text, nullable=False),
+    sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("place", sa.Text, nullable=False),
+    sa.Column("category", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    sa.Column("subject", sa.LargeBinary),
+    sa.Column("object", sa.Text),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("agreements", sa.Text),
+)
+sa.Index(
+    "ledger_by_subject",
+    ledger.c.client,
+    ledger.c.subject,
+    sqlite_where=ledger.c.subject.is_not(None),
+    postgresql_where=ledger.c.subject.is_not(None),
+)
+
+# The ledger summed up, in the transaction that writes it: each call's field counts once.
+flows = sa.Table(
+    "flows",
+    metadata,
+    sa.Column("client", sa.Text, primary_key=True),
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("operation", sa.Text, primary_key=True),
+    sa.Column("place", sa.Text, primary_key=True),
+    sa.Column("category", sa.Text, primary_key=True),
+    sa.Column("action", sa.Text, primary_key=True),
+    sa.Column("purpose", sa.Text, primary_key=True),
+    sa.Column("first_ms", sa.BigInteger, nullable=False),
+    sa.Column("last_ms", sa.BigInteger, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+)
+
+# By what each client's subjects are indexed, together with the key of access tokens. `salt` is NULL once
+# it is destroyed, and with it every way from a person to the rows about them; the next has a new number.
+subject_salts = sa.Table(
+    "subject_salts",
+    metadata,
+    sa.Column("client", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("salt", sa.LargeBinary),
+    sa.Column("mac", sa.LargeBinary, nullable=False),
+)
+
+# Subjects of whom nothing is sent any more for a client.
+suppressions = sa.Table(
+    "suppressions",
+    metadata,
+    sa.Column("client", sa.Text, primary_key=True),
+    sa.Column("subject", sa.LargeBinary, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+)
+
+# What was done for subjects who asked, with the document that proves it.
+subject_requests = sa.Table(
+    "subject_requests",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("client", sa.Text, nullable=False, index=True),
+    sa.Column("subject", sa.LargeBinary, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("act", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("is_done", sa.Boolean, nullable=False),
 )

@@ -7,6 +7,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from tidegate.store.acts import Acts
 from tidegate.store.calls import Calls
 from tidegate.store.connections import Connections
 from tidegate.store.consents import Consents
@@ -14,12 +15,14 @@ from tidegate.store.copying import copy_all, is_unused
 from tidegate.store.database import Database
 from tidegate.store.errors import StoreRefused
 from tidegate.store.issued import IssuedTokens
+from tidegate.store.ledger import Ledger
 from tidegate.store.migrate import migrate
 from tidegate.store.revisions import Revisions
 from tidegate.store.rotations import Rotations
 from tidegate.store.schema import generation
 from tidegate.store.sealed import Sealed
 from tidegate.store.sealing import Sealing
+from tidegate.store.subjects import Subjects
 from tidegate.store.tokens import Tokens
 
 
@@ -31,7 +34,10 @@ class Store:
         self.revisions = Revisions(database)
         self.tokens = Tokens(database)
         self.connections = Connections(database)
-        self.calls = Calls(database)
+        self.ledger = Ledger(database)
+        self.calls = Calls(database, self.ledger)
+        self.subjects = Subjects(database)
+        self.acts = Acts(database)
         sealing = Sealing(database)
         self.issued = IssuedTokens(database, sealing)
         self.consents = Consents(database)

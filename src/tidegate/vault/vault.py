@@ -40,6 +40,7 @@ from tidegate.vault.manifest import (
 )
 from tidegate.vault.root import Root
 from tidegate.vault.rotation import Rotated, rewrap, rotate_client
+from tidegate.vault.subject_keys import destroy_subject_key, subject_keys
 
 _ANCHORED: Final = "anchored"
 _TRIES: Final = 20
@@ -126,6 +127,15 @@ class Vault:
             hmac.digest(self.keys.token_key.reveal(), b"tidegate consent links", "sha256")
         )
 
+    def acts_key(self) -> Secret:
+        """Return the key that authenticates operators' acts, the same for the life of the store.
+
+        Raises:
+            VaultLocked: the store may not be the one that it should be.
+        """
+        self._require_unlocked()
+        return derive(self.keys.token_key, "operators' acts")
+
     def cache_keys(self, clients: Iterable[str]) -> dict[str | None, Secret]:
         """Return the keys that seal clients' answers where gateways share them.
 
@@ -143,6 +153,15 @@ class Vault:
             if client in newest
         }
         return keys | {None: derive(self.keys.token_key, "shared answers")}
+
+    def subject_keys(self, clients: Iterable[str]) -> dict[str, Secret]:
+        """Return the keys by which clients' subjects are known in the ledger; each its own.
+
+        Raises:
+            VaultError: one of them is not what was made.
+        """
+        self._require_unlocked()
+        return subject_keys(self._store, self.keys.token_key, clients)
 
     def seal(
         self,
@@ -329,6 +348,7 @@ class Vault:
     def shred(self, client: str) -> int:
         """Destroy a client's keys and all that they seal; return how many connections it had."""
         self._require_unlocked()
+        destroy_subject_key(self._store, self.keys.token_key, client)
         gone = self._store.sealed.shred(
             client, lambda before: self.manifests.tombstone(client, before)
         )

@@ -28,6 +28,8 @@ impl Sending<'_> {
         spare: Option<&Parts>,
         trace: &mut Trace,
     ) -> Result<Response<Incoming>, Failed> {
+        // It may have waited in a queue, or for its turn to be tried again.
+        self.way.allowed.agreed.require(Instant::now()).map_err(Failed::Refused)?;
         let memory = self.way.memory.as_ref().filter(|_| self.way.hedges(request.method()));
         let (Some(memory), Some(spare)) = (memory, spare.filter(|_| request.body().is_empty())) else {
             let mut timer = std::pin::pin!(sleep(Duration::ZERO));
@@ -77,6 +79,7 @@ impl Sending<'_> {
                     reach::dial(way.worker, way.snapshot, way.allowed, lease, origin, timeout).await?;
                 let mut parts = spare.clone();
                 outgoing.attach(&mut parts, lease, &proven).await?;
+                way.allowed.agreed.require(Instant::now())?;
                 let request = Request::from_parts(parts, RequestBody::empty(Rc::clone(progress)));
                 let mut timer = std::pin::pin!(sleep(Duration::ZERO));
                 match once(&mut proven, request, progress, &way.limits, timer.as_mut()).await {

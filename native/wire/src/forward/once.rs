@@ -61,6 +61,12 @@ pub async fn once(
                 Refusal::new(Code::ResponseRejected, "The provider's answer is not well-formed HTTP.");
             return Failed::Refused(refusal.because(violation));
         }
+        if progress.has_ended() {
+            return Failed::Refused(Refusal::new(
+                Code::NoAgreement,
+                "What let the call's personal data go ended while the call was being sent.",
+            ));
+        }
         if progress.too_large.get() {
             return Failed::Refused(Refusal::new(
                 Code::TooLarge,

@@ -1,0 +1,75 @@
+"""Agreements to record, people who record them, and a calendar that a test turns."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tidegate.domain.agreement import Agreement
+from tidegate.domain.secret import Secret
+from tidegate.privacy import Acts, Agreements, Operator
+from tidegate.store import Store
+
+KEY = Secret(b"the key of operators' acts in tests")
+ANNA = Operator("anna", "root")
+BORIS = Operator("boris", "root")
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def agreement(name: str = "acme-pay-dpa", **changes: Any) -> Agreement:
+    """A processing agreement of acme with pay, for contact data in the EU, from February on."""
+    values: dict[str, Any] = {
+        "name": name,
+        "kind": "dpa",
+        "provider": "pay",
+        "clients": ("acme",),
+        "parties": ("Acme GmbH", "Pay SE"),
+        "role": "processor",
+        "categories": ("contact",),
+        "purposes": ("payment",),
+        "regions": ("eu",),
+        "document": "ab" * 32,
+        "starts": NOON - timedelta(days=28),
+        "ends": NOON + timedelta(days=90),
+    }
+    return Agreement(**(values | changes))
+
+
+@dataclass
+class Book:
+    """A register whose calendar stands at `now`."""
+
+    store: Store
+    acts: Acts
+    now: datetime
+
+    @property
+    def agreements(self) -> Agreements:
+        return Agreements(self.acts, lambda: self.now)
+
+    def later(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+    def ask(self, **changes: Any):
+        wanted: dict[str, Any] = {
+            "client": "acme",
+            "provider": "pay",
+            "categories": ["contact.email"],
+            "purposes": ["payment"],
+            "hours": 4,
+            "reason": "the signed copy is in the post",
+        }
+        return self.agreements.ask(ANNA, **(wanted | changes))
+
+
+def tamper(database: Path, *statements: str) -> None:
+    """Write a database behind Tidegate's back, as whoever owns the file can."""
+    with sqlite3.connect(database, timeout=10) as connection:
+        for act in ("update", "delete"):
+            connection.execute(f"DROP TRIGGER IF EXISTS acts_refuse_{act}")
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
