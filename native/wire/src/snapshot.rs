@@ -23,6 +23,7 @@ use crate::forward::rules::Resilience;
 use crate::hooks::HookSigner;
 use crate::identity::{Issuer, Proof};
 use crate::origin::Origin;
+use crate::protect::{Policy, RawPolicy};
 use crate::reserve::rule::{Draw, Plan, QUOTAS_MAX, RawQuota};
 use crate::route::table::OperationTable;
 use crate::sign::Signer;
@@ -110,6 +111,8 @@ pub struct Provider {
     pub dialect: Option<Arc<Dialect>>,
     /// How much the provider allows; None where nothing is declared of it.
     pub quotas: Option<Plan>,
+    /// Calls of operations that have no policy are refused.
+    pub refuses_unprotected: bool,
     /// A fingerprint of the address and TLS rules: a connection proven under others is not reused.
     pub rules: u64,
 }
@@ -124,6 +127,8 @@ pub struct Operation {
     pub cache: Option<Arc<Rules>>,
     /// None: it sends no personal data, as far as is declared.
     pub gate: Option<Arc<Gate>>,
+    /// None: what it sends is observed, or refused where that is declared.
+    pub policy: Option<Arc<Policy>>,
 }
 
 /// Where one field of a credential is put.
@@ -285,6 +290,8 @@ pub struct Grant {
     pub limit: Option<Limit>,
     /// The most urgent that calls by it may be.
     pub class: Class,
+    /// Calls of operations that have no policy are refused.
+    pub refuses_unprotected: bool,
 }
 
 /// Whether a call that no grant covers is refused, or let through and recorded.
@@ -414,8 +421,8 @@ mod raw {
         AccessToken, Arc, AttachPart, Bounds, Class, ClientIndex, Connection, Consumer, ConsumerIndex,
         Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Gate, Grant, Grants, HashMap, HeaderName,
         HeaderValue, HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet,
-        OperationTable, Origin, Plan, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawQuota, Resilience,
-        Rules, Signer, SnapshotError, TlsPolicy, admit,
+        OperationTable, Origin, Plan, Policy, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawPolicy,
+        RawQuota, Resilience, Rules, Signer, SnapshotError, TlsPolicy, admit,
     };
     use crate::admit::Scope;
     use crate::agreement::RawGate;
@@ -532,6 +539,19 @@ mod raw {
         cache: Option<RawCache>,
         #[serde(default)]
         gates: Vec<RawGate>,
+        #[serde(default)]
+        protection: Vec<RawPolicy>,
+        #[serde(default)]
+        unprotected: Unprotected,
+    }
+
+    /// What becomes of calls of operations that have no policy.
+    #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Unprotected {
+        #[default]
+        Observe,
+        Refuse,
     }
 
     fn unauthorized() -> Box<[u16]> {
@@ -581,6 +601,8 @@ mod raw {
         limit: Option<admit::Declared>,
         #[serde(default)]
         class: Class,
+        #[serde(default)]
+        unprotected: Unprotected,
     }
 
     #[derive(Deserialize)]
@@ -750,6 +772,7 @@ mod raw {
                     },
                     limit: limit(Scope::Grant, place, grant.limit),
                     class: grant.class,
+                    refuses_unprotected: grant.unprotected == Unprotected::Refuse,
                 };
                 grants.entry((consumer, provider)).or_default().push(grant, &operation_sets[operations]);
             }
@@ -853,13 +876,29 @@ mod raw {
                             .ok_or_else(|| wrong(format!("operation `{id}` has no cache rules")))
                     })
                     .transpose()?;
-                operations.push(Operation {
-                    id: Arc::from(&**id),
-                    origin: *origin,
-                    deadlines: None,
-                    cache,
-                    gate: None,
-                });
+                let (id, origin) = (Arc::from(&**id), *origin);
+                let (deadlines, gate, policy) = (None, None, None);
+                operations.push(Operation { id, origin, deadlines, cache, gate, policy });
+            }
+            for raw in self.protection {
+                let numbers = raw.operations.clone();
+                let template =
+                    |number: u32| self.operations.get(number as usize).map(|(_, _, path, _)| &**path);
+                let policy: Arc<Policy> = Arc::new(raw.compile(template).map_err(&wrong)?);
+                for number in numbers {
+                    let operation = operations.get_mut(number as usize).ok_or_else(|| {
+                        wrong(format!(
+                            "policy `{}` names operation {number}, which does not exist",
+                            policy.name
+                        ))
+                    })?;
+                    if let Some(other) = operation.policy.replace(Arc::clone(&policy)) {
+                        return Err(wrong(format!(
+                            "operation `{}` has two policies, `{}` and `{}`",
+                            operation.id, other.name, policy.name
+                        )));
+                    }
+                }
             }
             for some in &self.operation_deadlines {
                 for number in &some.operations {
@@ -917,6 +956,7 @@ mod raw {
                 resilience: self.resilience,
                 dialect: self.dialect.map(Arc::new),
                 quotas: None,
+                refuses_unprotected: self.unprotected == Unprotected::Refuse,
                 rules: rules.finish(),
             })
         }
@@ -1062,6 +1102,7 @@ mod tests {
                 let name = number.to_string().into();
                 let class = Class::default();
                 let grant = Grant {
+                    refuses_unprotected: false,
                     name,
                     clients: vec![client],
                     operations: number,
