@@ -264,8 +264,8 @@ mod tests {
         let raw = serde_json::json!({
             "policy": "protection[0]", "operations": [0], "needs": named, "covers": [covers], "of": [["acme", 0]],
         });
-        let raw: RawGate = serde_json::from_value(raw).unwrap();
-        raw.compile(|name| (name == "acme").then_some(0)).unwrap()
+        let raw: RawGate = serde_json::from_value(raw).expect("a gate");
+        raw.compile(|name| (name == "acme").then_some(0)).expect("it is whole")
     }
 
     fn judge(gate: &Gate, client: ClientIndex, unix_ms: u64, clock: &Clock) -> Result<Agreed, Refusal> {
@@ -276,7 +276,7 @@ mod tests {
     fn what_has_no_gate_passes_and_ends_never() {
         let clock = Clock::default();
         let now = Moment { unix_ms: 1, at: Instant::now(), clock: &clock };
-        let agreed = Agreed::judge(None, 7, "acme", "stripe", now).unwrap();
+        let agreed = Agreed::judge(None, 7, "acme", "stripe", now).expect("it may go");
         assert!(agreed.by().is_none() && agreed.ends().is_none());
         assert!(agreed.require(Instant::now() + Duration::from_secs(1 << 30)).is_ok());
     }
@@ -289,7 +289,7 @@ mod tests {
         assert!(judge(&gate, 0, NOON * 1000 - 1, &clock()).is_err());
         assert!(judge(&gate, 0, NOON * 1000, &clock()).is_ok());
         assert!(judge(&gate, 0, end - 1, &clock()).is_ok());
-        let refusal = judge(&gate, 0, end, &clock()).unwrap_err();
+        let refusal = judge(&gate, 0, end, &clock()).expect_err("nothing lets it go");
         assert_eq!(refusal.code, Code::NoAgreement);
         assert!(refusal.detail.contains("`dpa` ended at 2027-01-15T08:01:00Z."), "{}", refusal.detail);
         assert_eq!(refusal.rule.as_deref(), Some("protection[0]"));
@@ -300,7 +300,7 @@ mod tests {
         let gate = gate(&[vec![window(NOON, Some(NOON + 60), "dpa")], vec![window(NOON, None, "other")]]);
         let (clock, at) = (Clock::default(), Instant::now());
         let now = Moment { unix_ms: NOON * 1000 + 58_500, at, clock: &clock };
-        let agreed = Agreed::judge(Some(&gate), 0, "acme", "stripe", now).unwrap();
+        let agreed = Agreed::judge(Some(&gate), 0, "acme", "stripe", now).expect("it may go");
         assert_eq!(agreed.by().map(|by| &**by), Some("dpa other"));
         assert!(agreed.require(at + Duration::from_millis(1_499)).is_ok());
         assert!(agreed.require(at + Duration::from_millis(1_500)).is_err());
@@ -319,21 +319,21 @@ mod tests {
         let gate = gate(&[vec![window(NOON, None, "dpa")]]);
         let clock = Clock::default();
         assert!(judge(&gate, 0, (NOON + 60) * 1000, &clock).is_ok());
-        let refusal = judge(&gate, 0, (NOON - 60) * 1000, &clock).unwrap_err();
+        let refusal = judge(&gate, 0, (NOON - 60) * 1000, &clock).expect_err("nothing lets it go");
         assert!(refusal.detail.contains("`dpa` begins at"), "{}", refusal.detail);
     }
 
     #[test]
     fn another_client_is_covered_by_nothing() {
         let gate = gate(&[vec![window(0, None, "dpa")]]);
-        let refusal = judge(&gate, 1, NOON * 1000, &Clock::default()).unwrap_err();
+        let refusal = judge(&gate, 1, NOON * 1000, &Clock::default()).expect_err("nothing lets it go");
         assert!(refusal.detail.contains("no agreement is on record"), "{}", refusal.detail);
     }
 
     #[test]
     fn a_refusal_names_a_few_needs_and_counts_the_rest() {
         let gate = gate(&vec![Vec::new(); 7]);
-        let refusal = judge(&gate, 0, NOON * 1000, &Clock::default()).unwrap_err();
+        let refusal = judge(&gate, 0, NOON * 1000, &Clock::default()).expect_err("nothing lets it go");
         assert!(refusal.detail.contains("`contact.c3`") && !refusal.detail.contains("`contact.c4`"));
         assert!(refusal.detail.ends_with("And 3 more."), "{}", refusal.detail);
     }
@@ -343,7 +343,7 @@ mod tests {
         let raw = serde_json::json!({
             "policy": "p", "operations": [0], "needs": [{"category": "a", "purpose": "b"}], "covers": [[]], "of": [],
         });
-        assert!(serde_json::from_value::<RawGate>(raw).unwrap().compile(|_| None).is_err());
+        assert!(serde_json::from_value::<RawGate>(raw).expect("a gate").compile(|_| None).is_err());
     }
 
     proptest! {
