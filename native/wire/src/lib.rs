@@ -17,6 +17,7 @@ pub mod echo;
 pub mod forward;
 pub mod hooks;
 pub mod listen;
+pub mod protect;
 pub mod record;
 pub mod reserve;
 pub mod respond;
