@@ -104,6 +104,7 @@ class _Builder:
             cache=caching_of(entry.cache, operations, self._wrong) if entry.cache else None,
             price=entry.price,
             prices=prices_of(entry.prices, operations, self._wrong),
+            unprotected=entry.unprotected,
         )
         variables = _variables(provider)
         provider = replace(
