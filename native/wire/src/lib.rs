@@ -13,6 +13,7 @@ pub mod cache;
 pub mod decide;
 pub mod dial;
 pub mod dialect;
+pub mod detect;
 pub mod echo;
 pub mod forward;
 pub mod hooks;
