@@ -46,10 +46,11 @@ class ProtectionRoots:
         for tries_left in reversed(range(_TRIES)):
             stored = self._store.sealed.manifest(client)
             rows = self._store.protection_roots.of(client)
-            if not rows and not _recorded(self._read(client, stored)):
+            recorded = self._recorded(client, stored, rows)
+            if not rows and not recorded:
                 self.add(client)
                 continue
-            if self._is_whole(client, stored, rows):
+            if recorded == {_name(row.version): _entry(row) for row in rows}:
                 return [(row.version, self._open(row)) for row in rows]
             # Unless somebody changed it between the two looks.
             if not tries_left or self._store.sealed.manifest(client) == stored:
@@ -108,14 +109,18 @@ class ProtectionRoots:
             with contextlib.suppress(StoreConflict):  # Whoever replaces the key looks again.
                 self._store.protection_roots.reseal(before, after, amend)
 
-    def _read(self, client: str, stored: StoredManifest | None) -> Manifest:
-        return Manifest() if stored is None else self._manifests.read_or_begin(client, stored)
-
-    def _is_whole(
+    def _recorded(
         self, client: str, stored: StoredManifest | None, rows: list[StoredProtectionRoot]
-    ) -> bool:
-        recorded = _recorded(self._read(client, stored))
-        return recorded == {_name(row.version): _entry(row) for row in rows}
+    ) -> dict[str, Entry]:
+        """Say what the manifest has of them; nothing where none was kept, or the client was shredded."""
+        try:
+            manifest = None if stored is None else self._manifests.at(client, stored.epoch)
+        except VaultRefused:
+            if rows:
+                raise
+            manifest = None
+        entries = {} if manifest is None else manifest.entries
+        return {name: entry for name, entry in entries.items() if name == _name(entry.version)}
 
     def _with(self, client: str, manifest: Manifest, row: StoredProtectionRoot) -> StoredManifest:
         return self._manifests.sign(client, manifest.having(_name(row.version), _entry(row)))
@@ -138,10 +143,6 @@ class ProtectionRoots:
 
 def _name(number: int) -> str:
     return beside(_PURPOSE, number)
-
-
-def _recorded(manifest: Manifest) -> dict[str, Entry]:
-    return {name: entry for name, entry in manifest.entries.items() if name == _name(entry.version)}
 
 
 def _entry(row: StoredProtectionRoot) -> Entry:

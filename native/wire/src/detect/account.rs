@@ -39,7 +39,7 @@ fn is_account(bytes: &[u8]) -> bool {
                 rest = after;
             }
             // Written in groups.
-            [b' ' | b'-', after @ [byte, ..]] if byte.is_ascii_alphanumeric() => rest = after,
+            [b' ' | b'-', byte, ..] if byte.is_ascii_alphanumeric() => rest = &rest[1..],
             _ => return false,
         }
     }

@@ -3,7 +3,7 @@
 //! Of every field on loan there is a digest here, keyed by chance that ends with the process; a text's words are
 //! digested and compared. Only words of a length that some field has are digested at all.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use aws_lc_rs::{hmac, rand};
 use zeroize::Zeroizing;
@@ -61,11 +61,6 @@ fn digest(key: &hmac::Key, value: &[u8]) -> Digest {
     let mut digest = [0; DIGEST_BYTES];
     digest.copy_from_slice(&hmac::sign(key, value).as_ref()[..DIGEST_BYTES]);
     digest
-}
-
-/// All digests at one moment, by what they were made of: made anew only when that changes.
-pub fn fields_of(leases: &HashMap<Box<str>, std::sync::Arc<crate::lease::Lease>>) -> Live {
-    Live::of(leases.values().flat_map(|lease| lease.fields()))
 }
 
 #[cfg(test)]

@@ -181,8 +181,6 @@ mod tests {
     fn beyond_the_depth_nothing_is_looked_at() {
         let deep = (0..4).fold(PAN.to_owned(), |text, _| BASE64_STANDARD.encode(text));
         assert!(!is_found(&deep));
-        let nested = (0..20).fold(PAN.to_owned(), |text, _| serde_json::Value::String(text).to_string());
-        assert!(!is_found(&nested));
     }
 
     #[test]
