@@ -145,6 +145,28 @@ _LIST: Final = (
         "No grant covers the call, or a denial forbids it.",
         Fixer.OPERATOR,
     ),
+    # protect: what of it goes out.
+    Problem(
+        "undeclared_field",
+        422,
+        "A field has no rule that lets it go out",
+        "The request has a field that the operation's policy does not let go to the provider.",
+        Fixer.CONSUMER,
+    ),
+    Problem(
+        "unparseable",
+        422,
+        "What is to be protected cannot be read",
+        "The request could be read in two ways, or not at all, so that nobody can say what it sends.",
+        Fixer.CONSUMER,
+    ),
+    Problem(
+        "unprotected",
+        403,
+        "The operation has no policy for what it sends",
+        "No policy says what the operation may send, and such calls are refused.",
+        Fixer.OPERATOR,
+    ),
     # admit: whether it comes too soon.
     Problem(
         "throttled",

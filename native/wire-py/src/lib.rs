@@ -205,6 +205,11 @@ fn simulate(python: Python<'_>, snapshot: &[u8], play: &str) -> PyResult<String>
 }
 
 #[pyfunction]
+fn try_sample(python: Python<'_>, snapshot: &[u8], sample: &str) -> PyResult<String> {
+    python.detach(|| tidegate_wire::protect::sample::try_sample(snapshot, sample)).map_err(refused)
+}
+
+#[pyfunction]
 #[allow(clippy::needless_pass_by_value)] // the shape that Python's arguments come in
 fn read_signals(
     dialect: &str,
@@ -226,6 +231,7 @@ fn classify_address(text: &str) -> Option<String> {
 mod _wire {
     #[pymodule_export]
     use super::{
-        Engine, EngineError, FetchError, classify_address, explain, problems, read_signals, simulate, version,
+        Engine, EngineError, FetchError, classify_address, explain, problems, read_signals, simulate,
+        try_sample, version,
     };
 }

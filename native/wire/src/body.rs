@@ -86,10 +86,13 @@ impl RequestBody {
         (Self { inner, again: VecDeque::new(), progress: Rc::clone(&progress), left: bound }, progress)
     }
 
-    /// The body of a call of our own.
+    /// A body that is not the consumer's stream; held anyway, it may go out again.
     pub fn held(bytes: Option<Bytes>) -> (Self, Rc<Progress>) {
-        let (mut body, progress) = Self::new(None, 0, false);
-        body.again.extend(bytes.filter(|bytes| !bytes.is_empty()));
+        let (mut body, progress) = Self::new(None, 0, true);
+        let bytes = bytes.filter(|bytes| !bytes.is_empty());
+        progress.sent.set(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64));
+        *progress.kept.borrow_mut() = Some(bytes.iter().cloned().collect());
+        body.again.extend(bytes);
         (body, progress)
     }
 

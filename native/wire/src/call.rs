@@ -1,6 +1,6 @@
 //! The way of one call, read from top to bottom.
 //!
-//! listen → authenticate → route → decide → admit → (protect) → cache → reserve → dial → attach →
+//! listen → authenticate → route → decide → admit → protect → cache → reserve → dial → attach →
 //! forward → respond → record. Each step takes the proof that the step before it made; each refusal is
 //! one problem; and whatever happens, `Trace` records the call once when it is dropped.
 
@@ -50,6 +50,7 @@ use crate::lease::Lease;
 use crate::listen::guard::BegunCall;
 use crate::listen::{self, Consumer};
 use crate::origin::Origin;
+use crate::protect::{self, Breach, Original, Policy, Told};
 use crate::ratelimit::{self, Throttled};
 use crate::reserve::{Reservation, Waited, reserve};
 use crate::respond::{Route, clean, turn_round};
@@ -229,10 +230,16 @@ async fn call(
         at,
     };
 
-    // 5. cache: an answer that is stored is given; else it is known what to do with the provider's.
+    // 5. protect: what of it goes out, and in which form. From here on it is what is sent.
+    let content = match &allowed.routed.operation.policy {
+        None => going.unprotected(incoming, trace)?,
+        Some(policy) => Box::pin(going.protect(policy, &mut parts, incoming, now, trace)).await?,
+    };
+
+    // 6. cache: an answer that is stored is given; else it is known what to do with the provider's.
     match allowed.routed.operation.cache.as_ref() {
-        None => Box::pin(going.carry(parts, Content::Coming(incoming), &mut None, trace)).await,
-        Some(rules) => going.through_the_cache(rules, parts, incoming, trace).await,
+        None => Box::pin(going.carry(parts, content, &mut None, trace)).await,
+        Some(rules) => going.through_the_cache(rules, parts, content, trace).await,
     }
 }
 
@@ -241,8 +248,18 @@ enum Content {
     Coming(Incoming),
     /// Read ahead, to be keyed.
     Begun(RequestBody, Rc<Progress>),
-    /// Of a call of our own.
+    /// Of our own making: a call of ours, or a body as it goes out.
     Held(Option<Bytes>),
+}
+
+impl Content {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Coming(incoming) => incoming.is_end_stream(),
+            Self::Begun(body, _) => body.is_empty(),
+            Self::Held(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+        }
+    }
 }
 
 /// A call that goes on to the provider, and how its consumer is answered.
@@ -262,12 +279,64 @@ struct Going<'c> {
 }
 
 impl Going<'_> {
-    /// Step 5, for an operation of a provider whose answers are cached.
+    /// Step 5, for an operation without a policy.
+    fn unprotected(&self, incoming: Incoming, trace: &mut Trace) -> Result<Content, Refusal> {
+        if self.allowed.refuses_unprotected() {
+            return Err(self.allowed.unprotected());
+        }
+        trace.event.weak = self.query.is_some() || !incoming.is_end_stream();
+        Ok(Content::Coming(incoming))
+    }
+
+    /// Step 5, for an operation with a policy; `now` is in Unix seconds.
+    async fn protect(
+        &mut self,
+        policy: &Policy,
+        parts: &mut Parts,
+        incoming: Incoming,
+        now: u64,
+        trace: &mut Trace,
+    ) -> Result<Content, Refusal> {
+        let Routed { provider, number, .. } = self.allowed.routed;
+        let enforces = policy.enforces(now);
+        let (mut body, progress) = RequestBody::new(Some(incoming), provider.bounds.request_body_bytes, true);
+        let whole = body.look_ahead(policy.body_bytes, &self.limits).await?;
+        let query = outgoing_query(self.query.as_deref(), provider, None);
+        let mut told = Told::new(policy);
+        let fresh = whole.as_deref().ok_or_else(|| Breach::too_large(policy)).and_then(|body| {
+            let original = Original {
+                method: &parts.method,
+                path: &self.path,
+                query: query.as_deref().map(String::as_str),
+                headers: &parts.headers,
+                body,
+            };
+            protect::rewrite(provider, number, &original, &mut told)
+        });
+        self.at = trace.step(Step::Protect, self.at);
+        if !enforces {
+            trace.event.sent = told.sent_as_it_was();
+            trace.event.would = Some(Box::new(told.would(fresh.err())));
+            return Ok(Content::Begun(body, progress));
+        }
+        let fresh = fresh.map_err(|breach| breach.refusal(policy))?;
+        (trace.event.sent, trace.event.withheld) = (told.sent(), told.withheld());
+        fresh.apply(&mut parts.headers);
+        if let Some(path) = fresh.path {
+            self.path = Cow::Owned(path);
+        }
+        if query.is_some() || self.query.is_some() {
+            self.query = fresh.query.filter(|query| !query.is_empty()).map(Cow::Owned);
+        }
+        Ok(Content::Held(fresh.body))
+    }
+
+    /// Step 6, for an operation of a provider whose answers are cached.
     async fn through_the_cache(
         mut self,
         rules: &Arc<Rules>,
         mut parts: Parts,
-        incoming: Incoming,
+        content: Content,
         trace: &mut Trace,
     ) -> Result<Answer, Refusal> {
         let (worker, allowed) = (self.worker, self.allowed);
@@ -283,14 +352,16 @@ impl Going<'_> {
         if let Some(Cow::Owned(query)) = self.query.as_deref().map(one_spelling) {
             self.query = Some(Cow::Owned(query));
         }
-        let has_body = !incoming.is_end_stream();
-        let (content, whole) = if has_body && keys_body(rules, &parts.method) {
-            let bound = provider.bounds.request_body_bytes;
-            let (mut body, progress) = RequestBody::new(Some(incoming), bound, true);
-            let whole = body.look_ahead(BODY_MAX, &self.limits).await?;
-            (Content::Begun(body, progress), whole)
-        } else {
-            (Content::Coming(incoming), (!has_body).then(Bytes::new))
+        let has_body = !content.is_empty();
+        let (content, whole) = match content {
+            content if !has_body => (content, Some(Bytes::new())),
+            Content::Held(bytes) => (Content::Held(bytes.clone()), bytes),
+            content if !keys_body(rules, &parts.method) => (content, None),
+            content => {
+                let (mut body, progress) = self.stream(content, true);
+                let whole = body.look_ahead(BODY_MAX, &self.limits).await?;
+                (Content::Begun(body, progress), whole)
+            }
         };
         let query = outgoing_query(self.query.as_deref(), provider, None);
         let origin = reach::origin(allowed, allowed.routed.operation.origin)?;
@@ -385,7 +456,19 @@ impl Going<'_> {
         Ok(())
     }
 
-    /// Steps 6 to 10: to the provider, and back. It is large; boxed, it is made room for only when it is needed,
+    /// `kept`: what passes may have to be sent again.
+    fn stream(&self, content: Content, kept: bool) -> (RequestBody, Rc<Progress>) {
+        match content {
+            Content::Coming(incoming) => {
+                let bound = self.allowed.routed.provider.bounds.request_body_bytes;
+                RequestBody::new(Some(incoming), bound, kept)
+            }
+            Content::Begun(body, progress) => (body, progress),
+            Content::Held(bytes) => RequestBody::held(bytes),
+        }
+    }
+
+    /// Steps 7 to 11: to the provider, and back. It is large; boxed, it is made room for only when it is needed,
     /// and not moved with the call.
     async fn carry(
         &mut self,
@@ -397,7 +480,7 @@ impl Going<'_> {
         let (worker, allowed, limits) = (self.worker, self.allowed, self.limits);
         let provider = allowed.routed.provider;
 
-        // 6. reserve: what the call costs of the provider's quotas, taken before it leaves.
+        // 7. reserve: what the call costs of the provider's quotas, taken before it leaves.
         if provider.quotas.is_some() {
             let mut waited = None;
             let reserved = reserve(self.snapshot, allowed, self.class, limits.deadline, &mut waited).await;
@@ -406,12 +489,12 @@ impl Going<'_> {
             self.at = trace.step(Step::Reserve, self.at);
         }
 
-        // 7. dial: a connection that is proven to lead to the origin, or to one that stands in for it.
+        // 8. dial: a connection that is proven to lead to the origin, or to one that stands in for it.
         let mut way = Way::begin(worker, self.snapshot, allowed, self.lease.clone(), limits, trace)?;
         let proven = way.dial(trace).await?;
         let mut at = trace.step(Step::Dial, self.at);
 
-        // 8. attach: the consumer's own fields are dropped, the credential goes on the final bytes.
+        // 9. attach: the consumer's own fields are dropped, the credential goes on the final bytes.
         headers::clean_request(&mut parts.headers, provider);
         if way.lease.is_some() {
             echo::limit_codings(&mut parts.headers);
@@ -424,13 +507,7 @@ impl Going<'_> {
             storing.ask(&mut parts.headers);
         }
         let kept = way.keeps(&parts.method);
-        let (mut body, progress) = match content {
-            Content::Coming(incoming) => {
-                RequestBody::new(Some(incoming), provider.bounds.request_body_bytes, kept)
-            }
-            Content::Begun(body, progress) => (body, progress),
-            Content::Held(bytes) => RequestBody::held(bytes),
-        };
+        let (mut body, progress) = self.stream(content, kept);
         progress.touched.set(Instant::now());
         trace.progress = Some(Rc::clone(&progress));
         let mut keyed = None;
@@ -445,7 +522,7 @@ impl Going<'_> {
         outgoing.attach(&mut parts, way.lease.as_deref(), &proven).await?;
         at = trace.step(Step::Attach, at);
 
-        // 9. forward: send it, again where that is safe, and wait for the head of the answer.
+        // 10. forward: send it, again where that is safe, and wait for the head of the answer.
         let method = parts.method.clone();
         let tried = Tried::default();
         let mut sending = Sending { way, outgoing, proven, progress, repeat, kept, tried };
@@ -456,7 +533,7 @@ impl Going<'_> {
         trace.event.provider_status = Some(answer.status().as_u16());
         trace.step(Step::Forward, at);
 
-        // 10. respond: bound it, clean it, strike out the credential, store it, turn its redirects round.
+        // 11. respond: bound it, clean it, strike out the credential, store it, turn its redirects round.
         let (mut parts, incoming) = answer.into_parts();
         let too_soon = trace.heard(provider.dialect.as_ref(), &parts);
         let echo = Echo::begin(lease.as_ref(), provider, &method, &mut parts)?;
@@ -693,6 +770,9 @@ impl Trace {
             connection: known.connection.clone(),
             query: known.query.clone(),
             cache: Some(Cached::Refresh.as_str()),
+            sent: known.sent.clone(),
+            withheld: known.withheld.clone(),
+            weak: known.weak,
             ..Event::default()
         };
         Self {
@@ -837,6 +917,11 @@ impl Drop for Trace {
             self.event.steps_us.set(Step::Respond, responding, now);
         }
         self.event.total_us = u64::from(micros(self.started, now));
+        if !self.event.steps_us.has(Step::Attach) {
+            // Nothing has left.
+            self.event.sent.clear();
+            self.event.withheld.clear();
+        }
         if self.awaited.left.get() && self.event.outcome == "ok" {
             self.event.outcome = "consumer_gone";
         }

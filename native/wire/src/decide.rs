@@ -51,6 +51,20 @@ impl AllowedCall<'_> {
     pub fn deadlines(&self) -> &Deadlines {
         self.routed.operation.deadlines.as_deref().unwrap_or(&self.routed.provider.deadlines)
     }
+
+    /// Whether its operation needs a policy for what it sends.
+    pub fn refuses_unprotected(&self) -> bool {
+        self.routed.provider.refuses_unprotected || self.grant.refuses_unprotected
+    }
+
+    /// The refusal of a call whose operation needs a policy and has none.
+    pub fn unprotected(&self) -> Refusal {
+        let (provider, operation) = (&self.routed.provider.name, &self.routed.operation.id);
+        let detail = format!(
+            "No policy under `protection` says what `{provider}:{operation}` may send, and such calls are refused (`unprotected: refuse`). `tidegate protect list {provider}` shows what has one."
+        );
+        Refusal::new(Code::Unprotected, detail)
+    }
 }
 
 /// Decide about a call for `client`, as `for_client` found it; `now` is in Unix seconds.

@@ -46,6 +46,9 @@ problems! {
     UnknownClient = "unknown_client", 404, "http_request_denied", "No such client for this consumer";
     UnknownConnection = "unknown_connection", 404, "http_request_denied", "No such connection";
     Denied = "denied", 403, "http_request_denied", "The call is not allowed";
+    UndeclaredField = "undeclared_field", 422, "http_request_denied", "A field has no rule that lets it go out";
+    Unparseable = "unparseable", 422, "http_request_error", "What is to be protected cannot be read";
+    Unprotected = "unprotected", 403, "http_request_denied", "The operation has no policy for what it sends";
     Throttled = "throttled", 429, "http_request_denied", "The call comes sooner than a limit allows";
     QuotaExceeded = "quota_exceeded", 429, "http_request_denied", "The provider's quota is used up";
     QueueTimeout = "queue_timeout", 429, "http_request_denied", "The provider's quota has no room in time";

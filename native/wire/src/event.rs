@@ -7,6 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use crate::protect::{FieldTold, Would};
+
 /// The steps that are timed, in the order of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -14,6 +16,7 @@ pub enum Step {
     Route,
     Decide,
     Admit,
+    Protect,
     Cache,
     Reserve,
     Dial,
@@ -22,11 +25,12 @@ pub enum Step {
     Respond,
 }
 
-const STEPS: [(Step, &str); 10] = [
+const STEPS: [(Step, &str); 11] = [
     (Step::Authenticate, "authenticate"),
     (Step::Route, "route"),
     (Step::Decide, "decide"),
     (Step::Admit, "admit"),
+    (Step::Protect, "protect"),
     (Step::Cache, "cache"),
     (Step::Reserve, "reserve"),
     (Step::Dial, "dial"),
@@ -112,6 +116,16 @@ pub struct Event {
     pub quota: Option<&'static str>,
     pub wait_ms: Option<u32>,
     pub cost: Option<u64>,
+    /// The rules by which fields left, and those by which fields did not; both name places, never what stood there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sent: Vec<FieldTold>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<FieldTold>,
+    /// A call that carried something out of an operation that has no policy.
+    pub weak: bool,
+    /// What its policy would have made of it, where that only reports as yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub would: Option<Box<Would>>,
 }
 
 /// A ULID: 48 bits of time, 80 of chance, in Crockford's base 32. Sorts by time.

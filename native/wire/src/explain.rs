@@ -118,6 +118,13 @@ fn walk(
         told.pass("admit", Some(limit.name()), limit.to_string());
     }
 
+    let refused = |refusal| ("protect", refusal);
+    match &operation.policy {
+        Some(policy) => told.pass("protect", Some(&policy.name), policy.describe(unix_now())),
+        None if allowed.refuses_unprotected() => return Err(refused(allowed.unprotected())),
+        None => told.pass("protect", None, "no policy: all that the call carries goes out".to_owned()),
+    }
+
     let origin = match &allowed.connection {
         Some(connection) => connection.origins.get(operation.origin).cloned(),
         None => provider.origins.get(operation.origin).cloned().flatten(),

@@ -22,6 +22,7 @@ use crate::forward::rules::Resilience;
 use crate::hooks::HookSigner;
 use crate::identity::{Issuer, Proof};
 use crate::origin::Origin;
+use crate::protect::{Policy, RawPolicy};
 use crate::reserve::rule::{Draw, Plan, QUOTAS_MAX, RawQuota};
 use crate::route::table::OperationTable;
 use crate::sign::Signer;
@@ -109,6 +110,8 @@ pub struct Provider {
     pub dialect: Option<Arc<Dialect>>,
     /// How much the provider allows; None where nothing is declared of it.
     pub quotas: Option<Plan>,
+    /// Calls of operations that have no policy are refused.
+    pub refuses_unprotected: bool,
     /// A fingerprint of the address and TLS rules: a connection proven under others is not reused.
     pub rules: u64,
 }
@@ -121,6 +124,8 @@ pub struct Operation {
     pub deadlines: Option<Box<Deadlines>>,
     /// None: the provider's calls have nothing to do with the cache.
     pub cache: Option<Arc<Rules>>,
+    /// None: what it sends is observed, or refused where that is declared.
+    pub policy: Option<Arc<Policy>>,
 }
 
 /// Where one field of a credential is put.
@@ -282,6 +287,8 @@ pub struct Grant {
     pub limit: Option<Limit>,
     /// The most urgent that calls by it may be.
     pub class: Class,
+    /// Calls of operations that have no policy are refused.
+    pub refuses_unprotected: bool,
 }
 
 /// Whether a call that no grant covers is refused, or let through and recorded.
@@ -411,8 +418,8 @@ mod raw {
         AccessToken, Arc, AttachPart, Bounds, Class, ClientIndex, Connection, Consumer, ConsumerIndex,
         Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Grant, Grants, HashMap, HeaderName,
         HeaderValue, HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet,
-        OperationTable, Origin, Plan, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawQuota, Resilience,
-        Rules, Signer, SnapshotError, TlsPolicy, admit,
+        OperationTable, Origin, Plan, Policy, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawPolicy,
+        RawQuota, Resilience, Rules, Signer, SnapshotError, TlsPolicy, admit,
     };
     use crate::admit::Scope;
     use jsonwebtoken::Algorithm;
@@ -526,6 +533,19 @@ mod raw {
         dialect: Option<Dialect>,
         #[serde(default)]
         cache: Option<RawCache>,
+        #[serde(default)]
+        protection: Vec<RawPolicy>,
+        #[serde(default)]
+        unprotected: Unprotected,
+    }
+
+    /// What becomes of calls of operations that have no policy.
+    #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Unprotected {
+        #[default]
+        Observe,
+        Refuse,
     }
 
     fn unauthorized() -> Box<[u16]> {
@@ -575,6 +595,8 @@ mod raw {
         limit: Option<admit::Declared>,
         #[serde(default)]
         class: Class,
+        #[serde(default)]
+        unprotected: Unprotected,
     }
 
     #[derive(Deserialize)]
@@ -741,6 +763,7 @@ mod raw {
                     },
                     limit: limit(Scope::Grant, place, grant.limit),
                     class: grant.class,
+                    refuses_unprotected: grant.unprotected == Unprotected::Refuse,
                 };
                 grants.entry((consumer, provider)).or_default().push(grant, &operation_sets[operations]);
             }
@@ -844,7 +867,28 @@ mod raw {
                             .ok_or_else(|| wrong(format!("operation `{id}` has no cache rules")))
                     })
                     .transpose()?;
-                operations.push(Operation { id: Arc::from(&**id), origin: *origin, deadlines: None, cache });
+                let id = Arc::from(&**id);
+                operations.push(Operation { id, origin: *origin, deadlines: None, cache, policy: None });
+            }
+            for raw in self.protection {
+                let numbers = raw.operations.clone();
+                let template =
+                    |number: u32| self.operations.get(number as usize).map(|(_, _, path, _)| &**path);
+                let policy: Arc<Policy> = Arc::new(raw.compile(template).map_err(&wrong)?);
+                for number in numbers {
+                    let operation = operations.get_mut(number as usize).ok_or_else(|| {
+                        wrong(format!(
+                            "policy `{}` names operation {number}, which does not exist",
+                            policy.name
+                        ))
+                    })?;
+                    if let Some(other) = operation.policy.replace(Arc::clone(&policy)) {
+                        return Err(wrong(format!(
+                            "operation `{}` has two policies, `{}` and `{}`",
+                            operation.id, other.name, policy.name
+                        )));
+                    }
+                }
             }
             for some in &self.operation_deadlines {
                 for number in &some.operations {
@@ -902,6 +946,7 @@ mod raw {
                 resilience: self.resilience,
                 dialect: self.dialect.map(Arc::new),
                 quotas: None,
+                refuses_unprotected: self.unprotected == Unprotected::Refuse,
                 rules: rules.finish(),
             })
         }
@@ -1026,6 +1071,7 @@ mod tests {
                 let name = number.to_string().into();
                 let class = Class::default();
                 let grant = Grant {
+                    refuses_unprotected: false,
                     name,
                     clients: vec![client],
                     operations: number,

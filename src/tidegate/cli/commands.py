@@ -33,6 +33,7 @@ _COMMANDS = (
     (_DECLARE, "operations", "declared:operations", "List a provider's operations."),
     (_DECLARE, "presets", "declared:presets", "List the providers built in."),
     (_DECLARE, "schema", "declared:schema", "Print the JSON Schema of `tidegate.yaml`."),
+    (_DECLARE, "protect", "protecting:protect", "Show what of requests goes to providers."),
     (_CONNECT, "connect", "connections:connect", "Seal a client's credential for a provider."),
     (_CONNECT, "import", "importing:import_", "Find keys kept in plaintext, and connect them."),
     (_CONNECT, "connections", "connections:connections", "List the connections."),

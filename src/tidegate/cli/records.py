@@ -163,11 +163,13 @@ class _Lines:
             f"  {status}  {'  '.join(names)}",
             (f"  {_duration(record.total_us)}", QUIET),
             (f"  {record.cache}" if record.cache else "", QUIET),
+            ("  weak" if record.weak else "", QUIET),
         )
         if record.outcome != "ok" and record.detail:
             say_below((record.detail, QUIET), indent=self._widths[0] + 2)
-        if fate := _fate(record):
-            say_below((fate, QUIET), indent=self._widths[0] + 2)
+        for told in (_fate(record), _fields(record), _would(record)):
+            if told:
+                say_below((told, QUIET), indent=self._widths[0] + 2)
 
 
 def _words(record: CallRecord) -> tuple[str, ...]:
@@ -191,6 +193,29 @@ def _fate(record: CallRecord) -> str:
         f"breaker {record.breaker}" if record.breaker else "",
     )
     return ", ".join(part for part in parts if part)
+
+
+def _fields(record: CallRecord) -> str:
+    """Which fields left and which did not, by their rules; never what stood in them."""
+    sent = [one.at if one.do == "allow" else f"{one.at} ({one.do})" for one in record.sent]
+    withheld = [one.at for one in record.withheld]
+    parts = (
+        f"sent {', '.join(sent)}" if sent else "",
+        f"withheld {', '.join(withheld)}" if withheld else "",
+    )
+    return "; ".join(part for part in parts if part)
+
+
+def _would(record: CallRecord) -> str:
+    """What becomes of such a call once its policy enforces."""
+    would = record.would
+    if would is None:
+        return ""
+    if would.outcome != "ok":
+        return f"would be refused: {would.outcome}: {would.detail}"
+    changed = [f"{one.at} ({one.do})" for one in would.sent if one.do != "allow"]
+    changed += [f"{one.at} (drop)" for one in would.withheld]
+    return f"would go with {', '.join(changed)}" if changed else "would go as it is"
 
 
 def _show_as_json(records: Sequence[CallRecord]) -> None:

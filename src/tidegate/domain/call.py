@@ -6,6 +6,28 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class FieldRecord:
+    """What a policy did to the fields that one of its rules selects.
+
+    `at` is the rule's selector as it is declared, never a name or a value from the call; `do` the action.
+    """
+
+    at: str
+    category: str | None
+    do: str
+
+
+@dataclass(frozen=True, slots=True)
+class WouldRecord:
+    """What would have become of a call whose policy only reports as yet: `ok`, or a problem's code."""
+
+    outcome: str
+    detail: str | None
+    sent: tuple[FieldRecord, ...] = ()
+    withheld: tuple[FieldRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CallRecord:
     """One call. Times: `at_ms` is Unix milliseconds, `*_us` are microseconds.
 
@@ -17,6 +39,9 @@ class CallRecord:
     `retries` counts tries after the first. `breaker` is what the breaker did to this call (`open`,
     `probe`) or this call to it (`opened`, `closed`); `failover` the origin that stood in for the
     operation's own; `hedge` what became of a second request (`won`, `lost`).
+    `sent` and `withheld` name the rules by which fields left and did not, where the operation has a
+    policy; `weak` says that the call carried something and that it has none. `would` is what its
+    policy would have made of the call, while it only reports.
     """
 
     id: str
@@ -53,6 +78,10 @@ class CallRecord:
     quota: str | None = None
     wait_ms: int | None = None
     cost: int | None = None
+    sent: tuple[FieldRecord, ...] = ()
+    withheld: tuple[FieldRecord, ...] = ()
+    weak: bool = False
+    would: WouldRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

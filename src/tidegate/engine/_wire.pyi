@@ -12,6 +12,7 @@ __all__ = [
     "problems",
     "read_signals",
     "simulate",
+    "try_sample",
     "version",
 ]
 
@@ -30,6 +31,9 @@ def explain(snapshot: bytes, question: str) -> str:
 
 def simulate(snapshot: bytes, play: str) -> str:
     """Play loads against a snapshot's limits and quotas in virtual time; both are JSON."""
+
+def try_sample(snapshot: bytes, sample: str) -> str:
+    """Show what a policy makes of a sample of a request; both are JSON."""
 
 def read_signals(
     dialect: str,

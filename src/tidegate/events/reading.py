@@ -12,10 +12,17 @@ from typing import Any, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from tidegate.domain.call import CallRecord
+from tidegate.domain.call import CallRecord, FieldRecord, WouldRecord
 
 _AS_WRITTEN: Final = TypeAdapter(CallRecord)
-_FIELDS: Final = tuple(entry.name for entry in fields(CallRecord))
+_PARTS: Final[dict[str, TypeAdapter[Any]]] = {
+    "sent": TypeAdapter(tuple[FieldRecord, ...]),
+    "withheld": TypeAdapter(tuple[FieldRecord, ...]),
+    "would": TypeAdapter(WouldRecord | None),
+}
+_FIELDS: Final = tuple(
+    entry.name for entry in fields(CallRecord) if entry.name not in {*_PARTS, "weak"}
+)
 _REQUIRED: Final = frozenset(
     entry.name
     for entry in fields(CallRecord)
@@ -52,4 +59,11 @@ def _read_leniently(line: bytes) -> CallRecord:
         raise UnreadableEventError(f"it has no {', '.join(sorted(missing))}")
     known = {name: values.get(name) for name in _FIELDS}
     known["query"] = tuple(values.get("query") or ())
+    known["weak"] = values.get("weak") is True
+    for name, part in _PARTS.items():
+        if name in values:
+            try:
+                known[name] = part.validate_python(values[name])
+            except ValidationError:
+                raise UnreadableEventError(f"its `{name}` is not that of a record") from None
     return CallRecord(**cast("dict[str, Any]", known))

@@ -16,9 +16,10 @@ from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from tidegate.domain.call import CallRecord, Gap
+from tidegate.domain.call import CallRecord, FieldRecord, Gap, WouldRecord
 from tidegate.store.database import Database, Turn
 from tidegate.store.schema import calls, gaps, usage_hours
 
@@ -31,9 +32,16 @@ _CLASSES_PER_OCTAVE: Final = 4
 _SAVING: Final = frozenset({"hit", "stale", "collapsed"})
 
 _JSON_COLUMNS: Final = ("steps_us", "query")
-_PLAIN_COLUMNS: Final = tuple(f.name for f in fields(CallRecord) if f.name not in _JSON_COLUMNS)
-_COLUMNS: Final = (*_PLAIN_COLUMNS, *_JSON_COLUMNS)
+# Most calls have nothing there: what is empty is NULL.
+_RARE_COLUMNS: Final = ("sent", "withheld", "would")
+_PLAIN_COLUMNS: Final = tuple(
+    f.name for f in fields(CallRecord) if f.name not in (*_JSON_COLUMNS, *_RARE_COLUMNS)
+)
+_COLUMNS: Final = (*_PLAIN_COLUMNS, *_JSON_COLUMNS, *_RARE_COLUMNS)
+_FIELD_RECORDS: Final = TypeAdapter(tuple[FieldRecord, ...])
+_WOULD: Final = TypeAdapter(WouldRecord)
 _plain_values = attrgetter(*_PLAIN_COLUMNS)
+_rare_values = attrgetter(*_RARE_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +191,7 @@ class Calls:
                 *_plain_values(record),
                 to_json(record.steps_us).decode(),
                 to_json(record.query).decode(),
+                *(to_json(one).decode() if one else None for one in _rare_values(record)),
             )
             for record in records
         ]
@@ -298,9 +307,19 @@ def _latency_class(record: CallRecord) -> int:
 
 def _record(row: sa.RowMapping) -> CallRecord:
     plain: dict[str, Any] = {name: row[name] for name in _PLAIN_COLUMNS}
+    would: str | None = row["would"]
     return CallRecord(
-        steps_us=json.loads(row["steps_us"]), query=tuple(json.loads(row["query"])), **plain
+        steps_us=json.loads(row["steps_us"]),
+        query=tuple(json.loads(row["query"])),
+        sent=_field_records(row["sent"]),
+        withheld=_field_records(row["withheld"]),
+        would=None if would is None else _WOULD.validate_json(would),
+        **plain,
     )
+
+
+def _field_records(text: str | None) -> tuple[FieldRecord, ...]:
+    return () if text is None else _FIELD_RECORDS.validate_json(text)
 
 
 def _hour(at: datetime) -> int:

@@ -284,6 +284,10 @@ calls = sa.Table(
     sa.Column("quota", sa.Text),
     sa.Column("wait_ms", sa.BigInteger),
     sa.Column("cost", sa.BigInteger),
+    sa.Column("sent", sa.Text),
+    sa.Column("withheld", sa.Text),
+    sa.Column("would", sa.Text),
+    sa.Column("weak", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 # Calls summed by hour, in the transaction that stores them. `latency` is a class of duration

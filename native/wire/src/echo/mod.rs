@@ -5,7 +5,7 @@
 //! provider is declared. A body with a content coding is looked into but cannot be struck out in: it is cut.
 
 mod decoded;
-mod needles;
+pub mod needles;
 
 use std::borrow::Cow;
 use std::sync::Arc;

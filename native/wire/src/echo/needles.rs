@@ -126,7 +126,7 @@ fn forms_of(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     }
     for alphabet in [&STANDARD, &URL_SAFE] {
         let engine = GeneralPurpose::new(alphabet, NO_PAD);
-        forms.extend((0..3).filter_map(|before| base64_form(&engine, value, before)));
+        forms.extend((0..3).filter_map(|before| base64_form(&engine, value, before, BASE64_MIN)));
     }
     forms
 }
@@ -163,13 +163,18 @@ fn escape(out: &mut String, letter: char, upper: bool) {
 
 /// The characters that the value alone decides when `before` bytes, of three, stand before it: so it is found
 /// inside whatever was encoded together with it, such as the pair of Basic authentication.
-fn base64_form(engine: &GeneralPurpose, value: &[u8], before: usize) -> Option<Zeroizing<Vec<u8>>> {
+pub fn base64_form(
+    engine: &GeneralPurpose,
+    value: &[u8],
+    before: usize,
+    min: usize,
+) -> Option<Zeroizing<Vec<u8>>> {
     let mut whole = Zeroizing::new(vec![0; before]);
     whole.extend_from_slice(value);
     let text = Zeroizing::new(engine.encode(&*whole));
     let first = (before * 8).div_ceil(6);
     let last = whole.len() * 8 / 6;
-    (last.checked_sub(first)? >= BASE64_MIN).then(|| Zeroizing::new(text.as_bytes()[first..last].to_vec()))
+    (last.checked_sub(first)? >= min).then(|| Zeroizing::new(text.as_bytes()[first..last].to_vec()))
 }
 
 #[cfg(test)]

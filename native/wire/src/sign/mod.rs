@@ -4,7 +4,7 @@
 //! declaration. Where a scheme covers the body, the body is gathered first, within a bound.
 
 mod challenge;
-mod digest;
+pub mod digest;
 mod digest_auth;
 pub mod dpop;
 mod hmac_template;

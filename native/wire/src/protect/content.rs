@@ -1,0 +1,187 @@
+//! A request's body under a policy: which of the forms it knows it has, and its bytes written anew.
+//!
+//! What says of itself two things, or a thing that the policy has no rules for, is refused: a provider may believe
+//! the other one.
+
+use std::io::Read;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use flate2::bufread::GzDecoder;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRAILER};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::document;
+use super::named::{self, Kind};
+use super::policy::Policy;
+use super::told::{Breach, Told};
+use crate::error::Code;
+use crate::sign::digest::Hash;
+
+/// How much larger a body may become than its compressed form (RFC 1952): more is a bomb.
+const RATIO_MAX: usize = 20;
+/// A body of this size may be inflated whatever the ratio: repetitive ones are that short.
+const INFLATED_FREE: usize = 4 << 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Form,
+}
+
+/// The body that goes out in the place of `body`; empty ones are as they are.
+pub fn rewrite(headers: &HeaderMap, body: &[u8], told: &mut Told<'_>) -> Result<Option<Bytes>, Breach> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let form = form_of(headers, told.policy)?;
+    let inflated = inflate(headers, body, told.policy)?;
+    let body = inflated.as_deref().unwrap_or(body);
+    let written = match form {
+        Form::Json => document::rewrite(body, told)?,
+        Form::Form => {
+            let text = std::str::from_utf8(body)
+                .map_err(|_| Breach::new(Code::Unparseable, "The form is not UTF-8."))?;
+            named::rewrite(Kind::Form, text, told)?.into_bytes()
+        }
+    };
+    Ok(Some(written.into()))
+}
+
+fn form_of(headers: &HeaderMap, policy: &Policy) -> Result<Form, Breach> {
+    let unparseable = |why: String| Breach::new(Code::Unparseable, why);
+    let value = one(headers, &CONTENT_TYPE)?
+        .ok_or_else(|| unparseable("The body has no `Content-Type`, so that nobody can read it.".into()))?;
+    let kind = media_type(value).ok_or_else(|| {
+        unparseable("The `Content-Type` is not `type/subtype` with plain parameters, in UTF-8.".into())
+    })?;
+    let form = match kind.as_str() {
+        "application/x-www-form-urlencoded" => Some(Form::Form).filter(|_| policy.reads_forms()),
+        kind if kind == "application/json" || kind.starts_with("application/") && kind.ends_with("+json") => {
+            Some(Form::Json).filter(|_| policy.reads_json())
+        }
+        _ => None,
+    };
+    form.ok_or_else(|| {
+        let known = [(policy.reads_json(), "JSON"), (policy.reads_forms(), "forms")];
+        let known: Vec<&str> = known.into_iter().filter(|(reads, _)| *reads).map(|(_, name)| name).collect();
+        let known = if known.is_empty() { "no body".to_owned() } else { known.join(" and ") };
+        unparseable(format!(
+            "Policy `{}` has rules for {known}, and none for this `Content-Type`.",
+            policy.name
+        ))
+    })
+}
+
+/// A field that may stand once; None where it does not stand.
+fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Breach> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    match (value.to_str(), values.next()) {
+        (Ok(value), None) => Ok(Some(value)),
+        _ => Err(Breach::new(Code::Unparseable, format!("`{name}` stands twice, or is no text."))),
+    }
+}
+
+/// Type and subtype in lower case (RFC 9110 §8.3.1); None where the field could be read in two ways, or names a
+/// charset other than UTF-8.
+fn media_type(value: &str) -> Option<String> {
+    let mut parts = value.split(';');
+    let kind = parts.next()?.trim().to_ascii_lowercase();
+    let (major, minor) = kind.split_once('/')?;
+    if !is_token(major) || !is_token(minor) {
+        return None;
+    }
+    let mut seen: Vec<String> = Vec::new();
+    for parameter in parts {
+        let (name, value) = parameter.trim().split_once('=')?;
+        let name = name.to_ascii_lowercase();
+        let value = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+        let is_plain = |b: u8| matches!(b, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~') && b != b',';
+        if !is_token(&name) || value.is_empty() || !value.bytes().all(is_plain) || seen.contains(&name) {
+            return None;
+        }
+        if name == "charset" && !value.eq_ignore_ascii_case("utf-8") {
+            return None;
+        }
+        seen.push(name);
+    }
+    Some(kind)
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-%'*`|~".contains(&b))
+}
+
+fn inflate(headers: &HeaderMap, body: &[u8], policy: &Policy) -> Result<Option<Vec<u8>>, Breach> {
+    let unparseable = |why: &str| Breach::new(Code::Unparseable, why.to_owned());
+    match one(headers, &CONTENT_ENCODING)?.map(|coding| coding.trim().to_ascii_lowercase()).as_deref() {
+        None | Some("identity") => return Ok(None),
+        Some("gzip" | "x-gzip") => {}
+        Some(_) => return Err(unparseable("The body has a `Content-Encoding` other than gzip.")),
+    }
+    let most = (body.len().saturating_mul(RATIO_MAX)).max(INFLATED_FREE).min(policy.body_bytes);
+    let mut decoder = GzDecoder::new(body);
+    let mut inflated = Vec::new();
+    let read = decoder.by_ref().take(most as u64 + 1).read_to_end(&mut inflated);
+    if inflated.len() > most {
+        return Err(unparseable(
+            "The compressed body is larger than the policy's bound, or more than 20 times its compressed size.",
+        ));
+    }
+    read.map_err(|_| unparseable("The body is not what gzip has written."))?;
+    // A second member, which one reader reads on and another leaves out.
+    if !decoder.into_inner().is_empty() {
+        return Err(unparseable("The compressed body goes on after its end."));
+    }
+    Ok(Some(inflated))
+}
+
+/// Let the header tell of the body that goes out: its length, no coding, its digests (RFC 9530).
+pub fn describe(headers: &mut HeaderMap, body: &[u8]) {
+    for name in [CONTENT_ENCODING, TRAILER] {
+        headers.remove(name);
+    }
+    headers.insert(CONTENT_LENGTH, body.len().into());
+    let sha256 = || BASE64_STANDARD.encode(Hash::Sha256.plain(body));
+    for name in ["content-digest", "repr-digest"] {
+        replace(headers, name, || format!("sha-256=:{}:", sha256()));
+    }
+    replace(headers, "digest", || format!("SHA-256={}", sha256()));
+    replace(headers, "content-md5", || BASE64_STANDARD.encode(md5::compute(body).0));
+}
+
+fn replace(headers: &mut HeaderMap, name: &'static str, value: impl Fn() -> String) {
+    if headers.contains_key(name) {
+        headers.insert(name, HeaderValue::from_str(&value()).unwrap_or(HeaderValue::from_static("")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_read_where_all_read_it_alike() {
+        for (value, kind) in [
+            ("application/json", Some("application/json")),
+            ("Application/JSON; charset=UTF-8", Some("application/json")),
+            ("application/json;charset=\"utf-8\"", Some("application/json")),
+            ("application/vnd.api+json; ext=\"https://a.example/b\"", Some("application/vnd.api+json")),
+            ("application/json; charset=utf-7", None),
+            ("application/json; charset=utf-16", None),
+            ("application/json; charset=utf-8; charset=utf-7", None),
+            ("application/json, text/plain", None),
+            ("application/json; a=b, text/plain", None),
+            ("application/json;", None),
+            ("application/json; charset", None),
+            ("application/json; x=\"a\\\"b\"", None),
+            ("application/", None),
+            ("json", None),
+            ("", None),
+        ] {
+            assert_eq!(media_type(value).as_deref(), kind, "{value}");
+        }
+    }
+}

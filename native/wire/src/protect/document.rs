@@ -1,0 +1,198 @@
+//! A JSON document under a policy: each leaf taken by its most specific rule, and a new document of what goes out.
+//!
+//! Rules are matched against the document as it came; nothing that a rule makes is matched again.
+
+use std::collections::HashMap;
+use std::ptr;
+use std::str::FromStr;
+
+use serde_json::{Map, Number, Value as Json};
+use serde_json_path::PathElement;
+
+use super::act::{Act, Fresh, Outcome, Value};
+use super::json::Node;
+use super::policy::Policy;
+use super::selector::{Rank, Step, rank};
+use super::told::{At, Breach, Place, Told};
+use crate::error::Code;
+
+/// A rule on its way down: all of its steps so far have been taken.
+#[derive(Clone, Copy)]
+struct Alive<'p> {
+    rule: usize,
+    steps: &'p [Step],
+}
+
+/// The most specific rule of a place, with another one that is just as specific.
+#[derive(Clone, Copy)]
+struct Claim {
+    rule: usize,
+    rival: Option<usize>,
+}
+
+/// Read, rewrite and write a document.
+pub fn rewrite(document: &[u8], told: &mut Told<'_>) -> Result<Vec<u8>, Breach> {
+    let root = Node::read(document)
+        .map_err(|why| Breach::new(Code::Unparseable, format!("The JSON body {why}.")))?;
+    let fresh = rewritten(&root, told)?;
+    let written = fresh.written();
+    // What goes out is what a reader finds in it.
+    match Node::read(&written) {
+        Ok(again) if again == fresh => Ok(written),
+        _ => Err(Breach::new(Code::Internal, "A document that was written is not what was to be written.")),
+    }
+}
+
+pub fn rewritten(root: &Node, told: &mut Told<'_>) -> Result<Node, Breach> {
+    let policy = told.policy;
+    let alive: Vec<Alive<'_>> = policy.steps_in_body().map(|(rule, steps)| Alive { rule, steps }).collect();
+    let found = found_by_paths(policy, root);
+    let mut walk = Walk { told, found, place: Place::new("body") };
+    let fresh = walk.node(root, 0, &alive, None)?;
+    // A document of which nothing goes out is still one of its kind.
+    Ok(fresh.unwrap_or(match root {
+        Node::List(_) => Node::List(Vec::new()),
+        Node::Map(_) => Node::Map(Vec::new()),
+        _ => Node::Null,
+    }))
+}
+
+struct Walk<'t, 'p, 'n> {
+    told: &'t mut Told<'p>,
+    /// Nodes that only a query finds, by their addresses, with the rules that have the queries.
+    found: HashMap<*const Node, Vec<usize>>,
+    place: Place<'n>,
+}
+
+impl<'n> Walk<'_, '_, 'n> {
+    /// What goes out of a node; None where nothing does. `above` is the claim of what it stands in.
+    fn node(
+        &mut self,
+        node: &'n Node,
+        depth: usize,
+        alive: &[Alive<'_>],
+        above: Option<Claim>,
+    ) -> Result<Option<Node>, Breach> {
+        let claim = self.claim(node, depth, alive).or(above);
+        let rules = &self.told.policy.rules;
+        let goes_whole =
+            claim.is_some_and(|claim| claim.rival.is_none() && rules[claim.rule].act == Act::Allow);
+        if goes_whole
+            && self.told.trail.is_none()
+            && self.found.is_empty()
+            && alive.iter().all(|one| one.steps.len() <= depth)
+        {
+            self.told.lets_go(claim.map_or(0, |claim| claim.rule));
+            return Ok(Some(node.clone()));
+        }
+        match node {
+            Node::List(items) if !items.is_empty() => {
+                let mut fresh = Vec::new();
+                for (index, item) in items.iter().enumerate() {
+                    let alive = onward(alive, depth, |step| step.takes_index(index));
+                    self.place.push(At::Index(index));
+                    fresh.extend(self.node(item, depth + 1, &alive, claim)?);
+                    self.place.pop();
+                }
+                Ok((!fresh.is_empty()).then_some(Node::List(fresh)))
+            }
+            Node::Map(members) if !members.is_empty() => {
+                let mut fresh = Vec::new();
+                for (name, member) in members {
+                    let alive = onward(alive, depth, |step| step.takes_name(name));
+                    self.place.push(At::Name(name));
+                    if let Some(member) = self.node(member, depth + 1, &alive, claim)? {
+                        fresh.push((name.clone(), member));
+                    }
+                    self.place.pop();
+                }
+                Ok((!fresh.is_empty()).then_some(Node::Map(fresh)))
+            }
+            _ => self.leaf(node, claim),
+        }
+    }
+
+    fn leaf(&mut self, node: &Node, claim: Option<Claim>) -> Result<Option<Node>, Breach> {
+        let rules = &self.told.policy.rules;
+        if let Some(Claim { rule, rival: Some(rival), .. }) = claim {
+            return Err(Breach::two_rules(&rules[rule], &rules[rival], &self.place));
+        }
+        let value = match node {
+            Node::Text(text) => Value::Text(text),
+            Node::Number(digits) => Value::Number(digits),
+            Node::Bool(is_so) => Value::Bool(*is_so),
+            Node::Null | Node::List(_) | Node::Map(_) => Value::Nothing,
+        };
+        Ok(match self.told.act(claim.map(|claim| claim.rule), value, &self.place)? {
+            Outcome::Same => Some(node.clone()),
+            Outcome::Gone => None,
+            Outcome::New(Fresh::Text(text)) => Some(Node::Text(text)),
+            Outcome::New(Fresh::Number(digits)) => Some(Node::Number(digits.into())),
+        })
+    }
+
+    /// The claim of the rules that end here.
+    fn claim(&self, node: &Node, depth: usize, alive: &[Alive<'_>]) -> Option<Claim> {
+        let by_steps =
+            alive.iter().filter(|one| one.steps.len() == depth).map(|one| (one.rule, rank(one.steps)));
+        let by_query = self.found.get(&ptr::from_ref(node)).into_iter().flatten();
+        let by_query = by_query.map(|rule| (*rule, Rank { depth, named: 0 }));
+        most_specific(by_steps.chain(by_query)).map(|(rule, _, rival)| Claim { rule, rival })
+    }
+}
+
+/// The rule that says most, and one that says as much.
+pub fn most_specific(rules: impl Iterator<Item = (usize, Rank)>) -> Option<(usize, Rank, Option<usize>)> {
+    rules.fold(None, |best, (rule, rank)| match best {
+        Some((other, best_rank, rival)) if best_rank > rank => Some((other, best_rank, rival)),
+        Some((other, best_rank, _)) if best_rank == rank => Some((other, best_rank, Some(rule))),
+        _ => Some((rule, rank, None)),
+    })
+}
+
+fn onward<'p>(alive: &[Alive<'p>], depth: usize, takes: impl Fn(&Step) -> bool) -> Vec<Alive<'p>> {
+    alive.iter().filter(|one| one.steps.get(depth).is_some_and(&takes)).copied().collect()
+}
+
+fn found_by_paths(policy: &Policy, root: &Node) -> HashMap<*const Node, Vec<usize>> {
+    let mut found: HashMap<*const Node, Vec<usize>> = HashMap::new();
+    let mut shadow = None;
+    for (rule, path) in policy.paths_in_body() {
+        let shadow = shadow.get_or_insert_with(|| shadow_of(root));
+        for location in path.query_located(shadow).dedup().locations() {
+            if let Some(node) = at(root, location.iter()) {
+                found.entry(ptr::from_ref(node)).or_default().push(rule);
+            }
+        }
+    }
+    found
+}
+
+fn at<'n, 'e>(root: &'n Node, steps: impl Iterator<Item = &'e PathElement<'e>>) -> Option<&'n Node> {
+    let mut node = root;
+    for step in steps {
+        node = match (node, step) {
+            (Node::List(items), PathElement::Index(index)) => items.get(*index)?,
+            (Node::Map(members), PathElement::Name(name)) => {
+                &members.iter().find(|(known, _)| known == name)?.1
+            }
+            _ => return None,
+        };
+    }
+    Some(node)
+}
+
+/// The document as queries read it. A number that is none of theirs is nothing that a filter could like.
+fn shadow_of(node: &Node) -> Json {
+    match node {
+        Node::Null => Json::Null,
+        Node::Bool(is_so) => Json::Bool(*is_so),
+        Node::Number(digits) => Number::from_str(digits).map_or(Json::Null, Json::Number),
+        Node::Text(text) => Json::String(text.clone()),
+        Node::List(items) => Json::Array(items.iter().map(shadow_of).collect()),
+        Node::Map(members) => {
+            let members = members.iter().map(|(name, member)| (name.clone(), shadow_of(member)));
+            Json::Object(members.collect::<Map<_, _>>())
+        }
+    }
+}

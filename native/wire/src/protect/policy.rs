@@ -1,0 +1,182 @@
+//! The policy of some operations, as the snapshot has it: rules for fields, and what becomes of the rest.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::act::Act;
+use super::selector::{Path, Selector, Step, Target};
+
+/// What a policy's rules are for is kept by their numbers; there are no more than this.
+const RULES_MAX: usize = 1_000;
+/// What is read of a body at most, whatever is declared.
+const BODY_BYTES_MAX: usize = 10 << 20;
+
+#[derive(Debug)]
+pub struct Policy {
+    pub name: Arc<str>,
+    pub purpose: Arc<str>,
+    pub unknown: Unknown,
+    /// Until then (Unix seconds) calls go as they are, and what would become of them is recorded.
+    pub enforce_from: Option<u64>,
+    pub body_bytes: usize,
+    pub rules: Vec<Rule>,
+    /// By operation: the path's segments that rules are for, with those rules.
+    pub parameters: HashMap<u32, Vec<(usize, usize)>>,
+}
+
+/// What becomes of a field that no rule claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unknown {
+    Reject,
+    Drop,
+}
+
+impl Unknown {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Rule {
+    pub at: Arc<str>,
+    pub target: Target,
+    pub category: Option<Arc<str>>,
+    pub personal: bool,
+    pub act: Act,
+    pub repeated: bool,
+}
+
+impl Rule {
+    /// Whether a value that does not go out is one that must not be found elsewhere in what does.
+    pub fn guards(&self) -> bool {
+        self.act.changes() || self.act == Act::Drop && self.personal
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct RawPolicy {
+    name: String,
+    pub operations: Vec<u32>,
+    purpose: String,
+    unknown_fields: Unknown,
+    #[serde(default)]
+    enforce_from: Option<u64>,
+    body_bytes: usize,
+    #[serde(default)]
+    fields: Vec<RawRule>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawRule {
+    at: String,
+    #[serde(default)]
+    category: Option<String>,
+    #[serde(default)]
+    personal: bool,
+    #[serde(rename = "do")]
+    act: Act,
+    #[serde(default)]
+    repeated: bool,
+}
+
+impl RawPolicy {
+    /// `template`: the path template of an operation, by its number.
+    pub fn compile<'t>(self, template: impl Fn(u32) -> Option<&'t str>) -> Result<Policy, String> {
+        let place = format!("policy `{}`", self.name);
+        if self.fields.len() > RULES_MAX {
+            return Err(format!("{place} has more than {RULES_MAX} rules"));
+        }
+        let rules = self.fields.into_iter().map(RawRule::compile).collect::<Result<Vec<_>, _>>();
+        let rules = rules.map_err(|why| format!("{place}: {why}"))?;
+        let mut parameters: HashMap<u32, Vec<(usize, usize)>> = HashMap::new();
+        for (number, rule) in rules.iter().enumerate() {
+            let Target::Parameter(name) = &rule.target else { continue };
+            if rule.act == Act::Drop {
+                return Err(format!("{place}: `{}` would make another path", rule.at));
+            }
+            for operation in &self.operations {
+                let template = template(*operation)
+                    .ok_or_else(|| format!("{place} names operation {operation}, which does not exist"))?;
+                let wanted = format!("{{{name}}}");
+                let segments = template.strip_prefix('/').unwrap_or(template).split('/');
+                let mut found = segments.enumerate().filter(|(_, segment)| *segment == wanted).peekable();
+                if found.peek().is_none() {
+                    return Err(format!(
+                        "{place}: `{template}` has no segment `{wanted}` for `{}` to be about",
+                        rule.at
+                    ));
+                }
+                parameters.entry(*operation).or_default().extend(found.map(|(at, _)| (at, number)));
+            }
+        }
+        Ok(Policy {
+            name: self.name.into(),
+            purpose: self.purpose.into(),
+            unknown: self.unknown_fields,
+            enforce_from: self.enforce_from,
+            body_bytes: self.body_bytes.min(BODY_BYTES_MAX),
+            rules,
+            parameters,
+        })
+    }
+}
+
+impl RawRule {
+    fn compile(self) -> Result<Rule, String> {
+        let Selector { text, target } = self.at.parse()?;
+        Ok(Rule {
+            at: text.into(),
+            target,
+            category: self.category.map(Into::into),
+            personal: self.personal,
+            act: self.act,
+            repeated: self.repeated,
+        })
+    }
+}
+
+impl Policy {
+    /// Whether it enforces; `now` is in Unix seconds.
+    pub fn enforces(&self, now: u64) -> bool {
+        self.enforce_from.is_none_or(|from| now >= from)
+    }
+
+    /// What it does, for whoever runs Tidegate; `now` is in Unix seconds.
+    pub fn describe(&self, now: u64) -> String {
+        let rest = match self.unknown {
+            Unknown::Reject => "calls with any other field are refused",
+            Unknown::Drop => "any other field is left out",
+        };
+        let mode = if self.enforces(now) { "" } else { "; as yet it only reports, and calls go as they are" };
+        format!("for {}: {} rules, {rest}{mode}", self.purpose, self.rules.len())
+    }
+
+    pub fn steps_in_body(&self) -> impl Iterator<Item = (usize, &[Step])> {
+        self.rules.iter().enumerate().filter_map(|(number, rule)| match &rule.target {
+            Target::Body(Path::Steps(steps)) => Some((number, steps.as_slice())),
+            _ => None,
+        })
+    }
+
+    pub fn paths_in_body(&self) -> impl Iterator<Item = (usize, &serde_json_path::JsonPath)> {
+        self.rules.iter().enumerate().filter_map(|(number, rule)| match &rule.target {
+            Target::Body(Path::Any(path)) => Some((number, &**path)),
+            _ => None,
+        })
+    }
+
+    pub fn reads_json(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.target, Target::Body(_)))
+    }
+
+    pub fn reads_forms(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.target, Target::Form(_)))
+    }
+}

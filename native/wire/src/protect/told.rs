@@ -1,0 +1,343 @@
+//! What a policy did to one request, and why it refused it: rules and places, never a value.
+
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::act::{Fresh, Outcome, Unfit, Value};
+use super::policy::{Policy, Rule, Unknown};
+use crate::error::{Code, Refusal};
+
+/// What is shorter comes about by chance.
+pub const GUARDED_CHARS_MIN: usize = 6;
+/// The record names no more rules of one call than this.
+const FIELDS_MAX: usize = 64;
+const NAME_MAX: usize = 40;
+const NAME_DIGITS_MAX: usize = 4;
+const STEPS_SHOWN: usize = 12;
+
+/// A request that the policy does not let go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breach {
+    pub code: Code,
+    pub detail: String,
+}
+
+impl Breach {
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+
+    pub fn undeclared(policy: &Policy, place: &Place<'_>) -> Self {
+        let detail = format!(
+            "Policy `{}` has no rule for `{place}`, so it does not go out. Leave it out, or add a rule for it under `protection`.",
+            policy.name
+        );
+        Self::new(Code::UndeclaredField, detail)
+    }
+
+    pub fn two_rules(one: &Rule, other: &Rule, place: &Place<'_>) -> Self {
+        let detail = format!(
+            "The rules `{}` and `{}` both select `{place}`, and neither is more specific. Say more in one of them.",
+            one.at, other.at
+        );
+        Self::new(Code::UndeclaredField, detail)
+    }
+
+    pub fn unfit(unfit: &Unfit, rule: &Rule, place: &Place<'_>) -> Self {
+        match unfit {
+            Unfit::Rejected => Self::new(
+                Code::UndeclaredField,
+                format!("The rule `{}` refuses calls that have `{place}`. Leave it out.", rule.at),
+            ),
+            Unfit::Cannot(why) => Self::new(
+                Code::Unparseable,
+                format!("The rule `{}` {why}; `{place}` holds something else.", rule.at),
+            ),
+        }
+    }
+
+    pub fn too_large(policy: &Policy) -> Self {
+        let detail = format!(
+            "Policy `{}` reads bodies of {} bytes at most. Send a smaller one, or raise `bounds: {{body: …}}`.",
+            policy.name, policy.body_bytes
+        );
+        Self::new(Code::TooLarge, detail)
+    }
+
+    pub fn refusal(self, policy: &Policy) -> Refusal {
+        Refusal::new(self.code, self.detail).by(Arc::clone(&policy.name))
+    }
+}
+
+/// What became of a request's fields, by their rules.
+#[derive(Debug)]
+pub struct Told<'p> {
+    pub policy: &'p Policy,
+    sent: Vec<bool>,
+    withheld: Vec<bool>,
+    unknown_withheld: bool,
+    /// Values that must not be found in what goes out, with the rules that keep them.
+    pub guarded: Vec<(usize, String)>,
+    /// What became of each field, where a sample is tried; None for calls.
+    pub trail: Option<Vec<Tried>>,
+    /// Why a sample would be refused, first of all.
+    pub breach: Option<Breach>,
+}
+
+/// What became of one field of a sample. It holds values, and is for whoever gave the sample.
+#[derive(Debug, Serialize)]
+pub struct Tried {
+    pub place: String,
+    pub rule: Option<Arc<str>>,
+    pub category: Option<Arc<str>>,
+    #[serde(rename = "do")]
+    pub act: &'static str,
+    pub before: String,
+    /// None where the provider gets nothing of it.
+    pub after: Option<String>,
+    /// Why the call is refused for it.
+    pub refused: Option<String>,
+}
+
+/// A rule as the record names it.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct FieldTold {
+    pub at: Arc<str>,
+    pub category: Option<Arc<str>>,
+    #[serde(rename = "do")]
+    pub act: &'static str,
+}
+
+/// What would have become of a call that went as it was.
+#[derive(Debug, Clone, Serialize)]
+pub struct Would {
+    pub outcome: &'static str,
+    pub detail: Option<Box<str>>,
+    pub sent: Vec<FieldTold>,
+    pub withheld: Vec<FieldTold>,
+}
+
+impl<'p> Told<'p> {
+    pub fn new(policy: &'p Policy) -> Self {
+        let rules = policy.rules.len();
+        Self {
+            policy,
+            sent: vec![false; rules],
+            withheld: vec![false; rules],
+            unknown_withheld: false,
+            guarded: Vec::new(),
+            trail: None,
+            breach: None,
+        }
+    }
+
+    /// For a sample: what is refused is noted, and the rest goes on.
+    pub fn of_sample(policy: &'p Policy) -> Self {
+        Self { trail: Some(Vec::new()), ..Self::new(policy) }
+    }
+
+    /// Let a field be what its rule makes of it.
+    pub fn act(
+        &mut self,
+        rule: Option<usize>,
+        value: Value<'_>,
+        place: &Place<'_>,
+    ) -> Result<Outcome, Breach> {
+        let outcome = self.judge(rule, value, place);
+        if self.trail.is_none() {
+            return outcome;
+        }
+        Ok(self.note(rule, value, place, outcome))
+    }
+
+    fn note(
+        &mut self,
+        rule: Option<usize>,
+        value: Value<'_>,
+        place: &Place<'_>,
+        outcome: Result<Outcome, Breach>,
+    ) -> Outcome {
+        let rule = rule.map(|number| &self.policy.rules[number]);
+        let before = match value {
+            Value::Text(text) | Value::Number(text) => text.to_owned(),
+            Value::Bool(is_so) => is_so.to_string(),
+            Value::Nothing => String::new(),
+        };
+        let (after, refused) = match &outcome {
+            Ok(Outcome::Same) => (Some(before.clone()), None),
+            Ok(Outcome::New(Fresh::Text(text) | Fresh::Number(text))) => (Some(text.clone()), None),
+            Ok(Outcome::Gone) => (None, None),
+            Err(breach) => (None, Some(breach.detail.clone())),
+        };
+        let tried = Tried {
+            place: format!("{place:#}"),
+            rule: rule.map(|rule| Arc::clone(&rule.at)),
+            category: rule.and_then(|rule| rule.category.clone()),
+            act: rule.map_or(self.policy.unknown.word(), |rule| rule.act.word()),
+            before,
+            after,
+            refused,
+        };
+        self.trail.get_or_insert_default().push(tried);
+        outcome.unwrap_or_else(|breach| {
+            self.breach.get_or_insert(breach);
+            Outcome::Gone
+        })
+    }
+
+    fn judge(&mut self, rule: Option<usize>, value: Value<'_>, place: &Place<'_>) -> Result<Outcome, Breach> {
+        let Some(number) = rule else {
+            if self.policy.unknown == Unknown::Reject {
+                return Err(Breach::undeclared(self.policy, place));
+            }
+            self.unknown_withheld = true;
+            return Ok(Outcome::Gone);
+        };
+        let rule = &self.policy.rules[number];
+        let outcome = rule.act.apply(value).map_err(|unfit| Breach::unfit(&unfit, rule, place))?;
+        let list = if outcome == Outcome::Gone { &mut self.withheld } else { &mut self.sent };
+        list[number] = true;
+        if outcome != Outcome::Same
+            && rule.guards()
+            && let Value::Text(text) | Value::Number(text) = value
+            && text.chars().count() >= GUARDED_CHARS_MIN
+        {
+            self.guarded.push((number, text.to_owned()));
+        }
+        Ok(outcome)
+    }
+
+    /// All of a subtree goes as it is.
+    pub fn lets_go(&mut self, rule: usize) {
+        self.sent[rule] = true;
+    }
+
+    pub fn sent(&self) -> Vec<FieldTold> {
+        self.fields(&self.sent, None).collect()
+    }
+
+    /// What left where nothing was changed.
+    pub fn sent_as_it_was(&self) -> Vec<FieldTold> {
+        let touched: Vec<bool> =
+            self.sent.iter().zip(&self.withheld).map(|(one, other)| *one || *other).collect();
+        self.fields(&touched, Some("allow")).collect()
+    }
+
+    pub fn withheld(&self) -> Vec<FieldTold> {
+        let unknown = self.unknown_withheld.then(|| FieldTold {
+            at: "unknown fields".into(),
+            category: None,
+            act: "drop",
+        });
+        self.fields(&self.withheld, None).take(FIELDS_MAX - 1).chain(unknown).collect()
+    }
+
+    /// What enforcing would have made of the call.
+    pub fn would(&self, breach: Option<Breach>) -> Would {
+        match breach {
+            None => Would { outcome: "ok", detail: None, sent: self.sent(), withheld: self.withheld() },
+            Some(Breach { code, detail }) => Would {
+                outcome: code.as_str(),
+                detail: Some(detail.into()),
+                sent: Vec::new(),
+                withheld: Vec::new(),
+            },
+        }
+    }
+
+    fn fields(&self, which: &[bool], act: Option<&'static str>) -> impl Iterator<Item = FieldTold> {
+        let rules = self.policy.rules.iter().zip(which).filter(|(_, is_meant)| **is_meant);
+        rules.take(FIELDS_MAX).map(move |(rule, _)| FieldTold {
+            at: Arc::clone(&rule.at),
+            category: rule.category.clone(),
+            act: act.unwrap_or_else(|| rule.act.word()),
+        })
+    }
+}
+
+/// Where in a request something stands, in words that may be shown.
+#[derive(Debug, Clone)]
+pub struct Place<'n> {
+    kind: &'static str,
+    steps: Vec<At<'n>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum At<'n> {
+    Name(&'n str),
+    Index(usize),
+}
+
+impl<'n> Place<'n> {
+    pub fn new(kind: &'static str) -> Self {
+        Self { kind, steps: Vec::new() }
+    }
+
+    pub fn named(kind: &'static str, name: &'n str) -> Self {
+        Self { kind, steps: vec![At::Name(name)] }
+    }
+
+    pub fn push(&mut self, step: At<'n>) {
+        self.steps.push(step);
+    }
+
+    pub fn pop(&mut self) {
+        self.steps.pop();
+    }
+}
+
+/// `{:#}` is for whoever gave the names: it shows them all.
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = if f.alternate() { |name| name } else { shown };
+        let is_body = self.kind == "body";
+        write!(f, "{} {}", self.kind, if is_body { "$" } else { "" })?;
+        for step in self.steps.iter().take(STEPS_SHOWN) {
+            match step {
+                At::Name(name) if is_body => write!(f, ".{}", shown(name))?,
+                At::Name(name) => f.write_str(shown(name))?,
+                At::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        if self.steps.len() > STEPS_SHOWN { f.write_char('…') } else { Ok(()) }
+    }
+}
+
+/// A name, if it looks like one that an API gave: what a person typed in may be data.
+fn shown(name: &str) -> &str {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '[' | ']' | '$');
+    let looks_given = name.len() <= NAME_MAX
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(is_word)
+        && name.chars().filter(char::is_ascii_digit).count() <= NAME_DIGITS_MAX;
+    if looks_given { name } else { "…" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_may_be_data_are_not_shown() {
+        for name in ["email", "first_name", "Address2", "x-id", "metadata[order]", "@id"] {
+            assert_eq!(shown(name) == name, name != "@id", "{name}");
+        }
+        for name in ["jane@example.com", "Jane Doe", "4111111111111111", "a12345", "", "é", &"a".repeat(41)]
+        {
+            assert_eq!(shown(name), "…");
+        }
+    }
+
+    #[test]
+    fn a_place_is_told_as_a_selector_would_say_it() {
+        let mut place = Place::new("body");
+        assert_eq!(place.to_string(), "body $");
+        place.push(At::Name("people"));
+        place.push(At::Index(3));
+        place.push(At::Name("jane@example.com"));
+        assert_eq!(place.to_string(), "body $.people[3].…");
+        assert_eq!(Place::named("form", "metadata[a]").to_string(), "form metadata[a]");
+    }
+}
