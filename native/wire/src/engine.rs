@@ -26,6 +26,7 @@ use crate::lease::Lease;
 use crate::listen::secured::Secured;
 use crate::listen::{self, Listeners};
 use crate::origin::Origin;
+use crate::protect::keys::Roots;
 use crate::record::spool::{Gap, Spool};
 use crate::record::{BATCH, Recorder, WorkerRecord};
 use crate::reserve::Reserve;
@@ -325,6 +326,19 @@ impl Engine {
     pub fn put_cache_keys(&self, keys: HashMap<Option<String>, Zeroizing<Vec<u8>>>) {
         let keys = keys.into_iter().map(|(client, key)| (client.map(Into::into), key)).collect();
         self.shared.cache.put_keys(&keys);
+    }
+
+    /// The roots of the keys by which clients' values are protected, with their numbers; those before are wiped.
+    pub fn put_protection_roots(
+        &self,
+        clients: HashMap<String, Vec<(u32, Zeroizing<Vec<u8>>)>>,
+    ) -> Result<(), EngineError> {
+        let made = clients.into_iter().map(|(client, roots)| {
+            let refused = || EngineError::Refused(format!("what protects client `{client}` is no root"));
+            Roots::new(client.as_str().into(), roots).ok_or_else(refused)
+        });
+        self.shared.protection.put(made.collect::<Result<Vec<_>, _>>()?);
+        Ok(())
     }
 
     /// What the cache holds, as JSON.

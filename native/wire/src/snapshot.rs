@@ -22,6 +22,7 @@ use crate::forward::rules::Resilience;
 use crate::hooks::HookSigner;
 use crate::identity::{Issuer, Proof};
 use crate::origin::Origin;
+use crate::protect::restore::{RawRestoration, Restoration};
 use crate::protect::{Policy, RawPolicy};
 use crate::reserve::rule::{Draw, Plan, QUOTAS_MAX, RawQuota};
 use crate::route::table::OperationTable;
@@ -126,6 +127,8 @@ pub struct Operation {
     pub cache: Option<Arc<Rules>>,
     /// None: what it sends is observed, or refused where that is declared.
     pub policy: Option<Arc<Policy>>,
+    /// Where tokens in its answers become values again; None: nowhere.
+    pub restore: Option<Arc<[Arc<Restoration>]>>,
 }
 
 /// Where one field of a credential is put.
@@ -419,7 +422,7 @@ mod raw {
         Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Grant, Grants, HashMap, HeaderName,
         HeaderValue, HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet,
         OperationTable, Origin, Plan, Policy, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawPolicy,
-        RawQuota, Resilience, Rules, Signer, SnapshotError, TlsPolicy, admit,
+        RawQuota, RawRestoration, Resilience, Restoration, Rules, Signer, SnapshotError, TlsPolicy, admit,
     };
     use crate::admit::Scope;
     use jsonwebtoken::Algorithm;
@@ -535,6 +538,8 @@ mod raw {
         cache: Option<RawCache>,
         #[serde(default)]
         protection: Vec<RawPolicy>,
+        #[serde(default)]
+        restore: Vec<RawRestoration>,
         #[serde(default)]
         unprotected: Unprotected,
     }
@@ -868,7 +873,14 @@ mod raw {
                     })
                     .transpose()?;
                 let id = Arc::from(&**id);
-                operations.push(Operation { id, origin: *origin, deadlines: None, cache, policy: None });
+                operations.push(Operation {
+                    id,
+                    origin: *origin,
+                    deadlines: None,
+                    cache,
+                    policy: None,
+                    restore: None,
+                });
             }
             for raw in self.protection {
                 let numbers = raw.operations.clone();
@@ -889,6 +901,20 @@ mod raw {
                         )));
                     }
                 }
+            }
+            let mut restore: HashMap<u32, Vec<Arc<Restoration>>> = HashMap::new();
+            for raw in self.restore {
+                let numbers = raw.operations.clone();
+                let restoration = Arc::new(raw.compile().map_err(&wrong)?);
+                for number in numbers {
+                    restore.entry(number).or_default().push(Arc::clone(&restoration));
+                }
+            }
+            for (number, restorations) in restore {
+                let operation = operations.get_mut(number as usize).ok_or_else(|| {
+                    wrong(format!("`restore` names operation {number}, which does not exist"))
+                })?;
+                operation.restore = Some(restorations.into());
             }
             for some in &self.operation_deadlines {
                 for number in &some.operations {

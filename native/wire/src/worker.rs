@@ -21,6 +21,7 @@ use crate::hooks::Hooks;
 use crate::identity::Keys;
 use crate::lease::Leases;
 use crate::listen::{self, Bound};
+use crate::protect::keys::Keyring;
 use crate::record::{HOLD, WorkerRecord};
 use crate::reserve::Reserve;
 use crate::shed::Shed;
@@ -31,6 +32,7 @@ pub struct Shared {
     pub config: Config,
     pub snapshot: ArcSwapOption<Snapshot>,
     pub leases: Leases,
+    pub protection: Keyring,
     pub hooks: Hooks,
     pub buckets: Buckets,
     pub reserve: Reserve,
@@ -51,6 +53,7 @@ impl Shared {
             cache,
             snapshot: ArcSwapOption::empty(),
             leases: Leases::default(),
+            protection: Keyring::default(),
             hooks: Hooks::default(),
             buckets: Buckets::default(),
             reserve,

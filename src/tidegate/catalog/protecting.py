@@ -77,6 +77,7 @@ def _hash(form: str | HashEntry) -> Hash:
         keyed=entry.root if product == KEYED else None,
         calling_code=entry.calling_code,
         international=entry.numbers == "international",
+        field=entry.field or "",
     )
 
 

@@ -43,6 +43,8 @@ class HashEntry(Entry):
     """Of the country that telephone numbers are of which say none (`49`)."""
     numbers: Literal["international"] | None = None
     """Telephone numbers without `+` begin with their calling code."""
+    field: str | None = Field(default=None, min_length=1, max_length=FIELD_NAME_MAX)
+    """What a keyed hash is bound to besides client and provider; the rule's `at` where absent."""
     root: int = Field(default=1, ge=1)
     """Of a keyed hash: the number of the root that keys it. With another one, all hashes are others."""
 
@@ -56,8 +58,8 @@ class HashEntry(Entry):
             refuse("`calling_code` and `numbers` say two things of one number", "keep one of them")
         if product == KEYED and self.already_hashed == "allow":
             refuse("what anybody could have hashed is no keyed hash", "leave `already_hashed` out")
-        if product != KEYED and self.root != 1:
-            refuse(f"{shown(self.of)} is made without a key", "`root` goes with `keyed`")
+        if product != KEYED and (self.root != 1 or self.field is not None):
+            refuse(f"{shown(self.of)} is made without a key", "`root` and `field` go with `keyed`")
         return self
 
 

@@ -66,6 +66,8 @@ class Hash:
     keyed: int | None = None
     calling_code: str | None = None
     international: bool = False
+    field: str = ""
+    """What a keyed one is bound to besides client and provider; the rule's place where empty."""
     kind: Literal["hash"] = "hash"
 
 

@@ -259,7 +259,7 @@ def _policy(policy: Protection, operations: Sequence[int]) -> _Json:
                 "at": rule.at,
                 "category": rule.category or None,
                 "personal": bool(rule.category) and is_personal(rule.category),
-                "do": action_json(rule.do),
+                "do": action_json(rule.do, rule.at),
                 **({"repeated": True} if rule.repeated else {}),
             }
             for rule in policy.fields
@@ -285,7 +285,7 @@ def _restorations(provider: Provider, policies: Sequence[Protection]) -> _Json:
     return {"restore": written} if written else {}
 
 
-def action_json(action: Action) -> str | _Json:  # noqa: PLR0911 - one for each action
+def action_json(action: Action, at: str) -> str | _Json:  # noqa: PLR0911 - one for each action
     """Say what becomes of a field, as the engine reads it."""
     match action:
         case Mask():
@@ -295,7 +295,7 @@ def action_json(action: Action) -> str | _Json:  # noqa: PLR0911 - one for each 
         case Generalise():
             return {"generalise": action.to}
         case Hash():
-            return {"hash": _hash(action)}
+            return {"hash": _hash(action, at)}
         case Tokenise(how="ff1"):
             return {"tokenise": {"how": "ff1", "field": action.field, "root": action.root}}
         case Tokenise():
@@ -307,7 +307,7 @@ def action_json(action: Action) -> str | _Json:  # noqa: PLR0911 - one for each 
             return action.kind
 
 
-def _hash(action: Hash) -> _Json:
+def _hash(action: Hash, at: str) -> _Json:
     """A step about telephone numbers says what those are that say no country."""
     phone: str | _Json = "refused"
     if action.calling_code is not None:
@@ -317,7 +317,7 @@ def _hash(action: Hash) -> _Json:
     return {
         "steps": [{"phone": phone} if step == "phone" else step for step in action.steps],
         **({"already_hashed": True} if action.already_hashed else {}),
-        **({"keyed": action.keyed} if action.keyed is not None else {}),
+        **({} if action.keyed is None else {"keyed": action.keyed, "field": action.field or at}),
     }
 
 

@@ -37,6 +37,12 @@ class ProtectionRoots:
             rows = database.execute(statement.order_by(column.version)).mappings()
             return [StoredProtectionRoot(**row) for row in rows]
 
+    def clients(self) -> list[str]:
+        """Name the clients that have roots."""
+        statement = sa.select(protection_roots.c.client).distinct()
+        with self._database.reading() as database:
+            return sorted(database.execute(statement).scalars())
+
     def add(self, root: StoredProtectionRoot, amend: Amend) -> None:
         """Keep a client's next root; running gateways are told.
 

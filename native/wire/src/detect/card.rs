@@ -92,8 +92,9 @@ fn is_card(digits: &[u8]) -> bool {
         return false;
     }
     let first = digits[..6].iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
-    let of_an_issuer =
-        |(from, to, lengths): &(u32, u32, RangeInclusive<usize>)| (*from..=*to).contains(&first) && lengths.contains(&digits.len());
+    let of_an_issuer = |(from, to, lengths): &(u32, u32, RangeInclusive<usize>)| {
+        (*from..=*to).contains(&first) && lengths.contains(&digits.len())
+    };
     RANGES.iter().any(of_an_issuer) && passes_luhn(digits)
 }
 
@@ -117,9 +118,18 @@ mod tests {
 
     /// Numbers that issuers publish for tests.
     const CARDS: [&str; 12] = [
-        "4111111111111111", "4242424242424242", "4222222222222", "5555555555554444", "2223003122003222",
-        "378282246310005", "6011111111111117", "3530111333300000", "30569309025904", "38520000023237",
-        "6200000000000005", "6759649826438453",
+        "4111111111111111",
+        "4242424242424242",
+        "4222222222222",
+        "5555555555554444",
+        "2223003122003222",
+        "378282246310005",
+        "6011111111111117",
+        "3530111333300000",
+        "30569309025904",
+        "38520000023237",
+        "6200000000000005",
+        "6759649826438453",
     ];
 
     fn spaced(card: &str, by: &str) -> String {

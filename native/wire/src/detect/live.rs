@@ -45,8 +45,9 @@ impl Live {
 
     pub fn is_in(&self, text: &str) -> bool {
         let Some(key) = self.key.as_ref().filter(|_| !self.digests.is_empty()) else { return false };
-        let is_known =
-            |word: &str| self.lengths.contains(&word.len()) && self.digests.contains(&digest(key, word.as_bytes()));
+        let is_known = |word: &str| {
+            self.lengths.contains(&word.len()) && self.digests.contains(&digest(key, word.as_bytes()))
+        };
         let parts_words = |letter: char| letter.is_whitespace() || "\"'`<>()[]{},;&".contains(letter);
         is_known(text)
             || text.split(parts_words).any(|word| {
@@ -70,7 +71,8 @@ mod tests {
     #[test]
     fn what_is_on_loan_is_known_wherever_it_stands_as_a_word() {
         let secret = "a credential of no known form".replace(' ', "-");
-        let live = Live::of([("token", secret.as_bytes()), ("username", b"jane.doe@example.com")].into_iter());
+        let live =
+            Live::of([("token", secret.as_bytes()), ("username", b"jane.doe@example.com")].into_iter());
         for text in [
             secret.clone(),
             format!("Bearer {secret}"),

@@ -67,7 +67,12 @@ impl Detector {
 }
 
 /// The first of what is wanted that stands in a text, or in one of its views, and no category covers.
-pub fn find(wanted: &[Detector], text: &str, category: Option<&str>, live: Option<&Live>) -> Option<Detector> {
+pub fn find(
+    wanted: &[Detector],
+    text: &str,
+    category: Option<&str>,
+    live: Option<&Live>,
+) -> Option<Detector> {
     let wanted: Vec<Detector> = wanted
         .iter()
         .copied()
@@ -115,10 +120,14 @@ mod tests {
 
     #[test]
     fn addresses_are_found_where_they_stand() {
-        for text in ["jane@example.com", "To: <jane.doe+x@mail.example.co.uk>.", "é@exämple.de", "o'neill@a.io,"] {
+        for text in
+            ["jane@example.com", "To: <jane.doe+x@mail.example.co.uk>.", "é@exämple.de", "o'neill@a.io,"]
+        {
             assert!(is_email_in(text), "{text}");
         }
-        for text in ["@handle", "a@b", "a@b.c", "a@.com", "user@host:22", "1@2.3", "@example.com", "a @example.com"] {
+        for text in
+            ["@handle", "a@b", "a@b.c", "a@.com", "user@host:22", "1@2.3", "@example.com", "a @example.com"]
+        {
             assert!(!is_email_in(text), "{text}");
         }
     }
@@ -129,7 +138,10 @@ mod tests {
         assert_eq!(find(&[Detector::Pan], pan, None, None), Some(Detector::Pan));
         assert_eq!(find(&[Detector::Pan], pan, Some("contact.phone_number"), None), Some(Detector::Pan));
         assert_eq!(find(&[Detector::Pan], pan, Some("user.payment.card"), None), None);
-        assert_eq!(find(&[Detector::Email, Detector::Pan], pan, Some("contact.email"), None), Some(Detector::Pan));
+        assert_eq!(
+            find(&[Detector::Email, Detector::Pan], pan, Some("contact.email"), None),
+            Some(Detector::Pan)
+        );
         assert_eq!(find(&[], pan, None, None), None);
     }
 }

@@ -117,7 +117,10 @@ pub fn is_jwt_in(text: &str) -> bool {
         let header = parts.next().unwrap_or_default();
         let has_alg = || {
             let json = URL_SAFE_NO_PAD.decode(header).ok()?;
-            serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&json).ok()?.get("alg").cloned()
+            serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&json)
+                .ok()?
+                .get("alg")
+                .cloned()
         };
         parts.count() >= 2 && has_alg().is_some()
     })
@@ -170,12 +173,26 @@ mod tests {
                 Tail::None => beginning.to_owned(),
                 _ => made(beginning, "Ab3"),
             };
-            for text in [secret.clone(), format!("key={secret}&x=1"), format!("Bearer {secret}"), format!("\n{secret}\n")] {
+            for text in [
+                secret.clone(),
+                format!("key={secret}&x=1"),
+                format!("Bearer {secret}"),
+                format!("\n{secret}\n"),
+            ] {
                 assert!(is_in(&text), "{text}");
             }
             assert!(!is_in(&format!("x{secret}")) || matches!(tail, Tail::None), "{beginning}");
         }
-        for text in ["sk_live_", "sk_live_short", "AKIA", "AKIAabcdefghijklmnop", "ghp_", "SG.a.b", "the hf_ prefix", ""] {
+        for text in [
+            "sk_live_",
+            "sk_live_short",
+            "AKIA",
+            "AKIAabcdefghijklmnop",
+            "ghp_",
+            "SG.a.b",
+            "the hf_ prefix",
+            "",
+        ] {
             assert!(!is_in(text), "{text}");
         }
     }
@@ -194,7 +211,11 @@ mod tests {
     #[test]
     fn words_drawn_by_chance_are_told_from_others() {
         assert!(is_chance_in("token wJalrXUtnFEMI7K9MDENGbPxRfiCYEXAMPLEKEY4"));
-        for text in ["Donaudampfschifffahrtsgesellschaft2", "550e8400-e29b-41d4-a716-446655440000", "aaaaaaaaaaaaaaaaaaaaaaaaaA1"] {
+        for text in [
+            "Donaudampfschifffahrtsgesellschaft2",
+            "550e8400-e29b-41d4-a716-446655440000",
+            "aaaaaaaaaaaaaaaaaaaaaaaaaA1",
+        ] {
             assert!(!is_chance_in(text), "{text}");
         }
     }

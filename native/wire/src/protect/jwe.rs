@@ -4,6 +4,8 @@
 //! (RFC 7518 §4.3) for RSA keys of 2048 bits or more; `ECDH-ES` and `ECDH-ES+A256KW` (§4.6) for P-256, P-384,
 //! P-521 and X25519. Each value has a content key of its own.
 
+use std::sync::Arc;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, RandomizedNonceKey};
 use aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey, agree};
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap as _};
@@ -22,7 +24,7 @@ const RSA_BITS_MIN: usize = 2048;
 const KEY_BITS: u32 = 256;
 
 /// A provider's key, as a snapshot has it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyForm {
     #[serde(default)]
@@ -59,12 +61,43 @@ impl Algorithm {
 /// Why a key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    #[error("it is no public key")]
+    #[error("the key is no public key")]
     Unreadable,
-    #[error("its algorithm does not go with it")]
+    #[error("the key's algorithm does not go with it")]
     WrongAlgorithm,
     #[error("RSA keys have 2048 bits or more")]
     TooShort,
+}
+
+/// A declared key, ready to encrypt to.
+#[derive(Clone, Deserialize)]
+#[serde(try_from = "KeyForm")]
+pub struct Encryption {
+    form: KeyForm,
+    pub recipient: Arc<Recipient>,
+}
+
+impl TryFrom<KeyForm> for Encryption {
+    type Error = KeyError;
+
+    fn try_from(form: KeyForm) -> Result<Self, KeyError> {
+        let recipient = Arc::new(Recipient::new(&form)?);
+        Ok(Self { form, recipient })
+    }
+}
+
+impl PartialEq for Encryption {
+    fn eq(&self, other: &Self) -> bool {
+        self.form == other.form
+    }
+}
+
+impl Eq for Encryption {}
+
+impl std::fmt::Debug for Encryption {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.form.fmt(formatter)
+    }
 }
 
 /// A key that values are encrypted to.
@@ -161,9 +194,9 @@ fn on_a_curve(spki: Vec<u8>) -> Result<PublicKey, KeyError> {
         (&agreement::X25519, "X25519"),
     ];
     for (algorithm, curve) in curves {
-        let fits = PrivateKey::generate(algorithm)
-            .map_err(|_| KeyError::Unreadable)
-            .is_ok_and(|trial| agree(&trial, UnparsedPublicKey::new(algorithm, &spki), (), |_| Ok(())).is_ok());
+        let fits = PrivateKey::generate(algorithm).map_err(|_| KeyError::Unreadable).is_ok_and(|trial| {
+            agree(&trial, UnparsedPublicKey::new(algorithm, &spki), (), |_| Ok(())).is_ok()
+        });
         if fits {
             return Ok(PublicKey::Agreement(algorithm, curve, spki));
         }

@@ -142,7 +142,8 @@ pub mod tests {
     #[test]
     fn each_client_provider_field_use_and_number_has_a_key_of_its_own() {
         let (acme, other) = (roots("acme", &[1, 2]), roots("other", &[1]));
-        let key = |roots: &Roots, number, purpose, place| *roots.key::<32>(number, purpose, place).expect("key");
+        let key =
+            |roots: &Roots, number, purpose, place| *roots.key::<32>(number, purpose, place).expect("key");
         let same = key(&acme, 1, Use::Aead, HERE);
         assert_eq!(same, key(&acme, 1, Use::Aead, HERE));
         for another in [

@@ -108,9 +108,22 @@ mod tests {
         assert_eq!(text, "tdgt1.s12.-_8BAg");
         assert_eq!(Token::read(&text).as_ref(), Some(&token));
         for other in [
-            "", "tdgt1.", "tdgt1.s12", "tdgt1.s12.-_8BAh", "tdgt1.s12.-_8BAg=", "tdgt1.s12.+/8BAg", "tdgt1.s012.-_8BAg",
-            "tdgt1.s.-_8BAg", "tdgt1.x12.-_8BAg", "tdgt1.s4294967296.-_8BAg", "tdgt1.s12.-_8BAg ", "tdgt2.s12.-_8BAg",
-            "TDGT1.s12.-_8BAg", "tdgt1.s+12.-_8BAg", "tdgt1.é.-_8BAg", "tdgt1.s0.-_8BAg",
+            "",
+            "tdgt1.",
+            "tdgt1.s12",
+            "tdgt1.s12.-_8BAh",
+            "tdgt1.s12.-_8BAg=",
+            "tdgt1.s12.+/8BAg",
+            "tdgt1.s012.-_8BAg",
+            "tdgt1.s.-_8BAg",
+            "tdgt1.x12.-_8BAg",
+            "tdgt1.s4294967296.-_8BAg",
+            "tdgt1.s12.-_8BAg ",
+            "tdgt2.s12.-_8BAg",
+            "TDGT1.s12.-_8BAg",
+            "tdgt1.s+12.-_8BAg",
+            "tdgt1.é.-_8BAg",
+            "tdgt1.s0.-_8BAg",
         ] {
             assert_eq!(Token::read(other), None, "{other}");
         }

@@ -57,7 +57,8 @@ pub fn seal(kind: Kind, roots: &Roots, place: Place<'_>, value: &Clear) -> Optio
     let bound = bound(kind, root, roots, place);
     let sealed = match kind {
         Kind::Aead => {
-            let key = RandomizedNonceKey::new(&AES_256_GCM, &*roots.key::<32>(root, Use::Aead, place)?).ok()?;
+            let key =
+                RandomizedNonceKey::new(&AES_256_GCM, &*roots.key::<32>(root, Use::Aead, place)?).ok()?;
             let mut sealed = packed.to_vec();
             let nonce = key.seal_in_place_append_tag(Aad::from(&bound), &mut sealed).ok()?;
             [nonce.as_ref().as_slice(), &sealed].concat()
@@ -81,9 +82,7 @@ pub fn open(token: &Token, roots: &Roots, place: Place<'_>) -> Option<Clear> {
             packed.truncate(length);
             packed
         }
-        Kind::Siv => {
-            Zeroizing::new(siv(roots, token.root, place)?.decrypt([&bound], &token.sealed).ok()?)
-        }
+        Kind::Siv => Zeroizing::new(siv(roots, token.root, place)?.decrypt([&bound], &token.sealed).ok()?),
     };
     Clear::unpacked(&packed)
 }
@@ -247,7 +246,8 @@ mod vectors {
                 let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &test.key).expect("a key"));
                 let mut sealed = [test.ct.as_slice(), &test.tag].concat();
                 let nonce = Nonce::try_assume_unique_for_key(&test.nonce).expect("a nonce");
-                let opened = key.open_in_place(nonce, Aad::from(&test.aad[..]), &mut sealed).ok().map(|o| o.to_vec());
+                let opened =
+                    key.open_in_place(nonce, Aad::from(&test.aad[..]), &mut sealed).ok().map(|o| o.to_vec());
                 let is_valid = test.result == TestResult::Valid;
                 assert_eq!(opened.as_deref(), is_valid.then_some(test.pt.as_slice()), "{}", test.tc_id);
                 valid += usize::from(is_valid);

@@ -33,6 +33,9 @@ pub struct Hashing {
     /// Of the root that keys it; None: anybody can make the same hash, as whoever matches it must.
     #[serde(default)]
     pub keyed: Option<u32>,
+    /// What a keyed one is bound to besides client and provider.
+    #[serde(default)]
+    pub field: Box<str>,
 }
 
 /// Why a value is not hashed.
@@ -96,11 +99,13 @@ pub mod tests {
 
     pub fn unhex(text: &str) -> Vec<u8> {
         let digits = text.as_bytes().chunks(2);
-        digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("hex"), 16).expect("hex")).collect()
+        digits
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("hex"), 16).expect("hex"))
+            .collect()
     }
 
     fn hashing(steps: &[Step]) -> Hashing {
-        Hashing { steps: steps.to_vec(), already_hashed: false, keyed: None }
+        Hashing { steps: steps.to_vec(), already_hashed: false, keyed: None, field: Box::default() }
     }
 
     fn hash(steps: &[Step], value: &str) -> Result<String, Unhashed> {
@@ -118,7 +123,11 @@ pub mod tests {
     #[test]
     fn there_is_no_hash_of_nothing() {
         for nothing in ["", "  ", "\u{a0}", "...", "-"] {
-            assert_eq!(hash(&[Lowercase, NoPunctuation, Trim], nothing), Err(Unhashed::Nothing), "{nothing:?}");
+            assert_eq!(
+                hash(&[Lowercase, NoPunctuation, Trim], nothing),
+                Err(Unhashed::Nothing),
+                "{nothing:?}"
+            );
         }
         assert_eq!(hash(&[Trim], &"x".repeat(1_025)), Err(Unhashed::TooLong));
     }

@@ -45,7 +45,11 @@ impl Phone {
             (false, None, Self::Of(code)) => format!("{code}{}", without_trunk_zero(&digits, code)),
             (false, None, Self::Refused) => return Err(Unhashed::NoCallingCode),
         };
-        if DIGITS.contains(&whole.len()) && !whole.starts_with('0') { Ok(whole) } else { Err(Unhashed::NoPhone) }
+        if DIGITS.contains(&whole.len()) && !whole.starts_with('0') {
+            Ok(whole)
+        } else {
+            Err(Unhashed::NoPhone)
+        }
     }
 }
 

@@ -48,7 +48,9 @@ impl Step {
             Self::Digits => kept(value, |letter| letter.is_ascii_digit()),
             Self::Email => email(value).map(|_| Cow::Borrowed(value))?,
             Self::GmailDots => gmail(value, |local| local.replace('.', ""))?,
-            Self::GmailSuffix => gmail(value, |local| local.split('+').next().unwrap_or_default().to_owned())?,
+            Self::GmailSuffix => {
+                gmail(value, |local| local.split('+').next().unwrap_or_default().to_owned())?
+            }
             Self::Phone(phone) => phone.digits(value)?.into(),
             Self::Plus => format!("+{value}").into(),
             Self::Date => date(value)?.into(),
@@ -73,8 +75,13 @@ fn is_mark(letter: char) -> bool {
 fn email(value: &str) -> Result<(&str, &str), Unhashed> {
     let (local, domain) = value.rsplit_once('@').ok_or(Unhashed::NoEmail)?;
     let odd = |letter: char| letter.is_whitespace() || letter.is_control() || letter == '@';
-    let whole = !local.is_empty() && domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.');
-    if whole && !local.contains(odd) && !domain.contains(odd) { Ok((local, domain)) } else { Err(Unhashed::NoEmail) }
+    let whole =
+        !local.is_empty() && domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.');
+    if whole && !local.contains(odd) && !domain.contains(odd) {
+        Ok((local, domain))
+    } else {
+        Err(Unhashed::NoEmail)
+    }
 }
 
 fn gmail(value: &str, change: impl Fn(&str) -> String) -> Result<Cow<'_, str>, Unhashed> {
@@ -153,7 +160,9 @@ mod tests {
             assert_eq!(Step::Email.apply(none), Err(Unhashed::NoEmail), "{none}");
         }
         assert_eq!(Step::GmailSuffix.apply("+x@gmail.com"), Err(Unhashed::NoEmail));
-        for none in ["26.12.1997", "12/26/1997", "1997-13-01", "19970229", "1997-2-1", "1997-12/26", "é997122", ""] {
+        for none in
+            ["26.12.1997", "12/26/1997", "1997-13-01", "19970229", "1997-2-1", "1997-12/26", "é997122", ""]
+        {
             assert_eq!(Step::Date.apply(none), Err(Unhashed::NoDate), "{none}");
         }
     }
