@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic.functional_validators import model_validator
 
 from tidegate.catalog.entry import Entry
@@ -29,6 +30,31 @@ def _check_of(text: str) -> str:
     return text
 
 
+def _check_calling_code(text: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", text):
+        refuse(f"{shown(text)} is no calling code", 'write its digits, like `"49"`')
+    return text
+
+
+def _check_thumbprint(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{43}", text):
+        refuse(
+            "a thumbprint is 43 letters of base64url (RFC 7638)",
+            "a wrong one is told what is right",
+        )
+    return text
+
+
+CallingCode = Annotated[
+    str,
+    AfterValidator(_check_calling_code),
+    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,3}$"}),
+]
+Thumbprint = Annotated[
+    str,
+    AfterValidator(_check_thumbprint),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"}),
+]
 HashOf = Annotated[str, AfterValidator(_check_of)]
 
 
@@ -39,7 +65,7 @@ class HashEntry(Entry):
     """`PRODUCT.KIND`: `meta.email`, `google_data_manager.phone`, `keyed.pan` …"""
     already_hashed: Literal["refuse", "allow"] = "refuse"
     """`allow` a value that is a hash already to go as it is."""
-    calling_code: str | None = Field(default=None, pattern=r"^[1-9][0-9]{0,3}$")
+    calling_code: CallingCode | None = None
     """Of the country that telephone numbers are of which say none (`49`)."""
     numbers: Literal["international"] | None = None
     """Telephone numbers without `+` begin with their calling code."""
@@ -127,7 +153,7 @@ class JweEntry(Entry):
     """How; where absent, as the JWK says, or `RSA-OAEP-256` for RSA and `ECDH-ES` for others."""
     kid: str | None = Field(default=None, min_length=1, max_length=256)
     """By what name the provider knows the key; the JWK's own where absent."""
-    thumbprint: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{43}$")
+    thumbprint: Thumbprint | None = None
     """The key's SHA-256 thumbprint (RFC 7638): another key in the file is refused."""
     expires: Date | None = None
     """The first day on which nothing is encrypted to it any more; a certificate says its own end."""

@@ -19,7 +19,6 @@ from tidegate.domain.declaration import Declaration, Grant, Provider
 from tidegate.domain.protection import Encrypt, Protection, RecipientKey
 from tidegate.domain.sign import Digest, HookSigner
 
-
 KEY_DAYS_LEFT: Final = 30
 """From when on a provider's key that ends soon is told of."""
 

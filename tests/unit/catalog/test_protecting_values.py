@@ -1,9 +1,9 @@
-"""How values are hashed, tokenised and encrypted is declared; what could not be safe is refused with its place."""
+"""How values are hashed, tokenised and encrypted is declared; what is not safe is refused."""
 
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import hashlib
 import json
 from pathlib import Path
@@ -98,11 +98,11 @@ def test_hashes_are_declared_by_product_and_kind(tmp_path: Path):
     ("do", "said"),
     [
         ("{hash: meta.emial}", "meta.email"),
-        ("{hash: meta}", "PRODUCT.KIND"),
+        ("{hash: meta}", "there is no hash `meta`"),
         ("{hash: meta.ip}", "wants `ip` as it is"),
         ("{hash: google_data_manager.postal_code}", "`do: allow`"),
         ('{hash: {of: meta.email, calling_code: "49"}}', "no telephone number"),
-        ('{hash: {of: meta.phone, calling_code: "049"}}', "calling_code"),
+        ('{hash: {of: meta.phone, calling_code: "049"}}', "is no calling code"),
         ("{hash: {of: keyed.pan, already_hashed: allow}}", "no keyed hash"),
         ("{hash: {of: meta.email, root: 2}}", "go with `keyed`"),
         ("{tokenise: aes}", "aead"),
@@ -152,15 +152,15 @@ def public_pem(key: Any) -> bytes:
 
 def certificate(key: Any, days: int) -> bytes:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "psp")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     built = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=60))
-        .not_valid_after(now + datetime.timedelta(days=days))
+        .not_valid_before(now - dt.timedelta(days=60))
+        .not_valid_after(now + dt.timedelta(days=days))
     )
     return built.sign(key, SHA256()).public_bytes(Encoding.PEM)
 
