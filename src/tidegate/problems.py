@@ -176,6 +176,20 @@ _LIST: Final = (
         Fixer.CONSUMER,
     ),
     Problem(
+        "unprotectable",
+        422,
+        "A value is not one that its rule can protect",
+        "A value cannot be hashed, tokenised or encrypted as its rule says, and does not go in clear.",
+        Fixer.CONSUMER,
+    ),
+    Problem(
+        "protection_unavailable",
+        503,
+        "What protects a value is not there",
+        "The key by which a value is protected is not at hand, and it does not go in clear.",
+        Fixer.OPERATOR,
+    ),
+    Problem(
         "unprotected",
         403,
         "The operation has no policy for what it sends",

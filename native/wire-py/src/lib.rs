@@ -165,6 +165,14 @@ impl Engine {
             .put_subject_keys(keys.into_iter().map(|(client, key)| (client, Zeroizing::new(key))).collect());
     }
 
+    fn put_protection_roots(&self, clients: HashMap<String, Vec<(u32, Vec<u8>)>>) -> PyResult<()> {
+        let wiped = |roots: Vec<(u32, Vec<u8>)>| {
+            roots.into_iter().map(|(number, root)| (number, Zeroizing::new(root))).collect()
+        };
+        let clients = clients.into_iter().map(|(client, roots)| (client, wiped(roots))).collect();
+        self.0.put_protection_roots(clients).map_err(refused)
+    }
+
     fn cache_stats(&self) -> PyResult<String> {
         self.0.cache_stats().map_err(refused)
     }

@@ -281,6 +281,38 @@ pub enum AnswerBody {
     /// What broke off, told once all that came before has gone: hyper drops what it has not yet
     /// written, the head too, as soon as it hears of an error.
     Broken(Option<StreamError>),
+    /// What was read ahead, and then the rest.
+    Ahead(VecDeque<Frame<Bytes>>, Box<AnswerBody>),
+}
+
+impl AnswerBody {
+    /// All of it; Err is a body that goes as it would have, where it is larger, breaks off or has trailers.
+    pub async fn gather(&mut self, bytes_max: usize) -> Result<Bytes, Self> {
+        let mut taken = VecDeque::new();
+        let mut size = 0;
+        loop {
+            let frame = std::future::poll_fn(|context| Pin::new(&mut *self).poll_frame(context)).await;
+            let rest = match frame {
+                None => break,
+                Some(Ok(frame)) => {
+                    let more = frame.data_ref().map(Bytes::len);
+                    taken.push_back(frame);
+                    size += more.unwrap_or_default();
+                    if more.is_some() && size <= bytes_max {
+                        continue;
+                    }
+                    std::mem::replace(self, Self::Own(None))
+                }
+                Some(Err(error)) => Self::Broken(Some(error)),
+            };
+            return Err(Self::Ahead(taken, Box::new(rest)));
+        }
+        let mut whole = BytesMut::with_capacity(size);
+        for data in taken.iter().filter_map(Frame::data_ref) {
+            whole.extend_from_slice(data);
+        }
+        Ok(whole.freeze())
+    }
 }
 
 /// The provider's body on its way to the consumer, with the call's record and connection in its keeping.
@@ -498,6 +530,10 @@ impl Body for AnswerBody {
             }
             Self::Reading(reading) => reading.poll(context),
             Self::Broken(error) => return Poll::Ready(error.take().map(Err)),
+            Self::Ahead(taken, rest) => match taken.pop_front() {
+                Some(frame) => Poll::Ready(Some(Ok(frame))),
+                None => return Pin::new(&mut **rest).poll_frame(context),
+            },
         };
         match frame {
             Poll::Ready(Some(Err(error))) => {
@@ -515,6 +551,7 @@ impl Body for AnswerBody {
             Self::Provider(stream) => stream.is_end_stream(),
             Self::Reading(reading) => reading.is_end_stream(),
             Self::Broken(error) => error.is_none(),
+            Self::Ahead(taken, rest) => taken.is_empty() && rest.is_end_stream(),
         }
     }
 
@@ -525,7 +562,7 @@ impl Body for AnswerBody {
             }
             Self::Provider(stream) => stream.size_hint(),
             Self::Reading(reading) => reading.size_hint(),
-            Self::Broken(_) => SizeHint::default(),
+            Self::Broken(_) | Self::Ahead(..) => SizeHint::default(),
         }
     }
 }

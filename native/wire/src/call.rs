@@ -14,8 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE,
-    RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -34,6 +34,7 @@ use crate::cache::storing::{Keeping, Settled, Storing};
 use crate::cache::{self, Found, fill};
 use crate::class::Class;
 use crate::decide::{AllowedCall, Named, Verdict, decide, for_client};
+use crate::detect::Detector;
 use crate::dial::pool::{Borrowed, Proven};
 use crate::dialect::{self, Dialect, Heard, Listening};
 use crate::echo::{self, Echo};
@@ -51,7 +52,9 @@ use crate::lease::Lease;
 use crate::listen::guard::BegunCall;
 use crate::listen::{self, Consumer};
 use crate::origin::Origin;
-use crate::protect::{self, Breach, Original, Policy, Told};
+use crate::protect::restore::{self, Restoring};
+use crate::protect::with::With;
+use crate::protect::{self, Breach, Original, Policy, Told, content};
 use crate::ratelimit::{self, Throttled};
 use crate::reserve::{Reservation, Waited, reserve};
 use crate::respond::{Route, clean, turn_round};
@@ -95,7 +98,8 @@ async fn answer(
     mut trace: Trace,
 ) -> Response<AnswerBody> {
     match call(&worker, &consumer, request, &mut trace).await {
-        Ok(answer) => answer.begin(trace).await,
+        Ok((answer, None)) => answer.begin(trace).await,
+        Ok((answer, Some(restoring))) => Box::pin(restored(answer.begin(trace).await, restoring)).await,
         Err(mut refusal) => {
             if let Some(framing) = consumer.body_violation() {
                 refusal = framing;
@@ -165,7 +169,7 @@ async fn call(
     consumer: &Rc<Consumer>,
     request: Request<Incoming>,
     trace: &mut Trace,
-) -> Result<Answer, Refusal> {
+) -> Result<(Answer, Option<Restoring>), Refusal> {
     // 0. What was read off the socket: well formed, of a kind we carry, and there is room for it.
     let (mut parts, incoming) = received(worker, request, trace)?;
     let snapshot = worker.shared.snapshot.load_full().ok_or_else(|| {
@@ -245,6 +249,8 @@ async fn call(
         at,
     };
 
+    let restoring = going.restoring(&mut parts.headers);
+
     // 5. protect: what of it goes out, and in which form. From here on it is what is sent.
     let content = match &allowed.routed.operation.policy {
         None => going.unprotected(incoming, trace)?,
@@ -252,10 +258,11 @@ async fn call(
     };
 
     // 6. cache: an answer that is stored is given; else it is known what to do with the provider's.
-    match allowed.routed.operation.cache.as_ref() {
-        None => Box::pin(going.carry(parts, content, &mut None, trace)).await,
-        Some(rules) => going.through_the_cache(rules, parts, content, trace).await,
-    }
+    let answer = match allowed.routed.operation.cache.as_ref() {
+        None => Box::pin(going.carry(parts, content, &mut None, trace)).await?,
+        Some(rules) => going.through_the_cache(rules, parts, content, trace).await?,
+    };
+    Ok((answer, restoring))
 }
 
 /// A request's body, before it is known how it goes.
@@ -294,6 +301,15 @@ struct Going<'c> {
 }
 
 impl Going<'_> {
+    /// What is restored in the answer; then it must be one that can be read.
+    fn restoring(&self, headers: &mut HeaderMap) -> Option<Restoring> {
+        let Routed { provider, operation, .. } = &self.allowed.routed;
+        let restorations = Arc::clone(operation.restore.as_ref()?);
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let roots = self.worker.shared.protection.of(self.snapshot.client_name(self.allowed.client))?;
+        Some(Restoring { restorations, roots, provider: Arc::clone(&provider.name) })
+    }
+
     /// Step 5, for an operation without a policy.
     fn unprotected(&self, incoming: Incoming, trace: &mut Trace) -> Result<Content, Refusal> {
         if self.allowed.refuses_unprotected() {
@@ -318,7 +334,14 @@ impl Going<'_> {
         let (mut body, progress) = RequestBody::new(Some(incoming), provider.bounds.request_body_bytes, true);
         let whole = body.look_ahead(policy.body_bytes, &self.limits).await?;
         let query = outgoing_query(self.query.as_deref(), provider, None);
-        let mut told = Told::new(policy);
+        let shared = &self.worker.shared;
+        let told = Told::new(policy).with(With {
+            roots: shared.protection.of(self.snapshot.client_name(self.allowed.client)),
+            provider: &provider.name,
+            now,
+            live: policy.assert_absent.contains(&Detector::Secret).then(|| shared.leases.live()),
+        });
+        let mut told = if enforces { told } else { told.reporting() };
         let fresh = whole.as_deref().ok_or_else(|| Breach::too_large(policy)).and_then(|body| {
             let original = Original {
                 method: &parts.method,
@@ -331,8 +354,15 @@ impl Going<'_> {
         });
         self.at = trace.step(Step::Protect, self.at);
         if !enforces {
+            let refused = fresh.err();
+            let unread = whole.as_deref().filter(|_| refused.is_some());
+            let hard = unread.map_or(Ok(()), |body| told.trip_unread(body)).err();
+            if let Some(breach) = refused.clone().filter(|breach| breach.is_hard).or(hard) {
+                return Err(breach.refusal(policy));
+            }
+            let breach = told.breach.take().or(refused);
             trace.event.sent = told.sent_as_it_was();
-            trace.event.would = Some(Box::new(told.would(fresh.err())));
+            trace.event.would = Some(Box::new(told.would(breach)));
             return Ok(Content::Begun(body, progress));
         }
         let fresh = fresh.map_err(|breach| breach.refusal(policy))?;
@@ -590,6 +620,34 @@ impl Going<'_> {
             keeping,
         })))
     }
+}
+
+/// The answer with its consumer's own values, where tokens stand for them. One that cannot be looked into goes
+/// on as it is.
+async fn restored(answer: Response<AnswerBody>, restoring: Restoring) -> Response<AnswerBody> {
+    let (mut parts, mut body) = answer.into_parts();
+    let is_json = parts.headers.get(CONTENT_TYPE).is_some_and(is_json);
+    if !is_json || parts.headers.contains_key(CONTENT_ENCODING) || body.is_end_stream() {
+        return Response::from_parts(parts, body);
+    }
+    let whole = match body.gather(restore::ANSWER_BYTES_MAX).await {
+        Ok(whole) => whole,
+        Err(rest) => return Response::from_parts(parts, rest),
+    };
+    let whole = match restoring.restore(&whole) {
+        Some(fresh) => {
+            let fresh = Bytes::from(fresh);
+            content::describe(&mut parts.headers, &fresh);
+            fresh
+        }
+        None => whole,
+    };
+    Response::from_parts(parts, AnswerBody::Own(Some(whole)))
+}
+
+fn is_json(content_type: &HeaderValue) -> bool {
+    let kind = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
 }
 
 /// In whose name a call goes, for the cache to keep it apart from others'.

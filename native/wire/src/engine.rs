@@ -26,6 +26,7 @@ use crate::lease::Lease;
 use crate::listen::secured::Secured;
 use crate::listen::{self, Listeners};
 use crate::origin::Origin;
+use crate::protect::keys::Roots;
 use crate::record::spool::{Gap, Spool};
 use crate::record::{BATCH, Recorder, WorkerRecord};
 use crate::reserve::Reserve;
@@ -330,6 +331,19 @@ impl Engine {
     /// The keys by which clients' subjects are known; those before are forgotten.
     pub fn put_subject_keys(&self, keys: HashMap<String, Zeroizing<Vec<u8>>>) {
         self.shared.subject_keys.put(keys);
+    }
+
+    /// The roots of the keys by which clients' values are protected, with their numbers; those before are wiped.
+    pub fn put_protection_roots(
+        &self,
+        clients: HashMap<String, Vec<(u32, Zeroizing<Vec<u8>>)>>,
+    ) -> Result<(), EngineError> {
+        let made = clients.into_iter().map(|(client, roots)| {
+            let refused = || EngineError::Refused(format!("what protects client `{client}` is no root"));
+            Roots::new(client.as_str().into(), roots).ok_or_else(refused)
+        });
+        self.shared.protection.put(made.collect::<Result<Vec<_>, _>>()?);
+        Ok(())
     }
 
     /// What the cache holds, as JSON.

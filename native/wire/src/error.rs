@@ -50,6 +50,8 @@ problems! {
     Suppressed = "suppressed", 403, "http_request_denied", "Nothing is sent about this subject any more";
     UndeclaredField = "undeclared_field", 422, "http_request_denied", "A field has no rule that lets it go out";
     Unparseable = "unparseable", 422, "http_request_error", "What is to be protected cannot be read";
+    Unprotectable = "unprotectable", 422, "http_request_denied", "A value is not one that its rule can protect";
+    ProtectionUnavailable = "protection_unavailable", 503, "proxy_configuration_error", "What protects a value is not there";
     Unprotected = "unprotected", 403, "http_request_denied", "The operation has no policy for what it sends";
     Throttled = "throttled", 429, "http_request_denied", "The call comes sooner than a limit allows";
     QuotaExceeded = "quota_exceeded", 429, "http_request_denied", "The provider's quota is used up";

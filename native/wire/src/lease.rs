@@ -1,6 +1,7 @@
 //! Credentials on loan: held apart from the snapshot, bound to origins, with an end, wiped when replaced.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use aws_lc_rs::hmac;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
+use crate::detect::live::Live;
 use crate::dial::tls::{ClientIdentity, TlsInputError};
 use crate::echo::Needles;
 use crate::origin::Origin;
@@ -63,6 +65,10 @@ impl Lease {
 
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         self.fields.get(name).map(|value| value.as_slice())
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.fields.iter().map(|(name, value)| (&**name, value.as_slice()))
     }
 
     /// The key that calls are signed with, read from its field once.
@@ -142,6 +148,9 @@ pub struct Leases {
     changed: Notify,
     refused: Mutex<HashMap<Box<str>, Refused>>,
     any_refused: Condvar,
+    changes: AtomicU64,
+    /// What is known of all fields, as of which change.
+    live: Mutex<(u64, Arc<Live>)>,
 }
 
 /// The newest token that a provider did not take.
@@ -162,6 +171,7 @@ impl Leases {
         }
         held.insert(connection.into(), Arc::new(lease));
         drop(held);
+        self.changes.fetch_add(1, Ordering::Release);
         self.changed.notify_waiters();
     }
 
@@ -176,6 +186,7 @@ impl Leases {
             }
         }
         let taken = self.held.write().unwrap_or_else(PoisonError::into_inner).remove(connection);
+        self.changes.fetch_add(1, Ordering::Release);
         if let Some(lease) = taken.filter(|_| !ended) {
             self.part(connection, &lease);
         }
@@ -190,6 +201,17 @@ impl Leases {
 
     fn parted(&self) -> MutexGuard<'_, HashMap<Box<str>, Arc<Nonces>>> {
         self.parted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By what a credential on loan is known where it should not be; made anew when leases have changed.
+    pub fn live(&self) -> Arc<Live> {
+        let changes = self.changes.load(Ordering::Acquire);
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if live.0 != changes {
+            let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+            *live = (changes, Arc::new(Live::of(held.values().flat_map(|lease| lease.fields()))));
+        }
+        Arc::clone(&live.1)
     }
 
     pub fn get(&self, connection: &str) -> Option<Arc<Lease>> {

@@ -12,6 +12,7 @@ pub mod attach;
 pub mod authenticate;
 pub mod cache;
 pub mod decide;
+pub mod detect;
 pub mod dial;
 pub mod dialect;
 pub mod echo;

@@ -23,6 +23,7 @@ use crate::forward::rules::Resilience;
 use crate::hooks::HookSigner;
 use crate::identity::{Issuer, Proof};
 use crate::origin::Origin;
+use crate::protect::restore::{RawRestoration, Restoration};
 use crate::protect::{Policy, RawPolicy};
 use crate::reserve::rule::{Draw, Plan, QUOTAS_MAX, RawQuota};
 use crate::route::table::OperationTable;
@@ -133,6 +134,8 @@ pub struct Operation {
     pub policy: Option<Arc<Policy>>,
     /// None: it sends no personal data, as far as is declared.
     pub gate: Option<Arc<Gate>>,
+    /// Where tokens in its answers become values again; None: nowhere.
+    pub restore: Option<Arc<[Arc<Restoration>]>>,
 }
 
 /// Where one field of a credential is put.
@@ -431,7 +434,8 @@ mod raw {
         Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Gate, Grant, Grants, HashMap, HeaderName,
         HeaderValue, HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet,
         OperationTable, Origin, Plan, Policy, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawPolicy,
-        RawQuota, Resilience, Rules, Signer, SnapshotError, Suppressed, TlsPolicy, admit,
+        RawQuota, RawRestoration, Resilience, Restoration, Rules, Signer, SnapshotError, Suppressed,
+        TlsPolicy, admit,
     };
     use crate::admit::Scope;
     use crate::agreement::RawGate;
@@ -554,6 +558,8 @@ mod raw {
         erases: Vec<u32>,
         #[serde(default)]
         protection: Vec<RawPolicy>,
+        #[serde(default)]
+        restore: Vec<RawRestoration>,
         #[serde(default)]
         unprotected: Unprotected,
         #[serde(default)]
@@ -919,6 +925,7 @@ mod raw {
                     erases,
                     policy: None,
                     gate: None,
+                    restore: None,
                 });
             }
             for raw in self.protection {
@@ -940,6 +947,20 @@ mod raw {
                         )));
                     }
                 }
+            }
+            let mut restore: HashMap<u32, Vec<Arc<Restoration>>> = HashMap::new();
+            for raw in self.restore {
+                let numbers = raw.operations.clone();
+                let restoration = Arc::new(raw.compile().map_err(&wrong)?);
+                for number in numbers {
+                    restore.entry(number).or_default().push(Arc::clone(&restoration));
+                }
+            }
+            for (number, restorations) in restore {
+                let operation = operations.get_mut(number as usize).ok_or_else(|| {
+                    wrong(format!("`restore` names operation {number}, which does not exist"))
+                })?;
+                operation.restore = Some(restorations.into());
             }
             for some in &self.operation_deadlines {
                 for number in &some.operations {

@@ -22,6 +22,7 @@ use crate::hooks::Hooks;
 use crate::identity::Keys;
 use crate::lease::Leases;
 use crate::listen::{self, Bound};
+use crate::protect::keys::Keyring;
 use crate::record::{HOLD, WorkerRecord};
 use crate::reserve::Reserve;
 use crate::shed::Shed;
@@ -33,6 +34,7 @@ pub struct Shared {
     pub config: Config,
     pub snapshot: ArcSwapOption<Snapshot>,
     pub leases: Leases,
+    pub protection: Keyring,
     pub hooks: Hooks,
     pub buckets: Buckets,
     pub reserve: Reserve,
@@ -56,6 +58,7 @@ impl Shared {
             cache,
             snapshot: ArcSwapOption::empty(),
             leases: Leases::default(),
+            protection: Keyring::default(),
             hooks: Hooks::default(),
             buckets: Buckets::default(),
             reserve,

@@ -55,6 +55,7 @@ from tidegate.credentials import (
     Rotator,
 )
 from tidegate.domain.declaration import Declaration
+from tidegate.domain.secret import Secret
 from tidegate.engine import Engine, EngineError
 from tidegate.events import Drain
 from tidegate.snapshot import changes, is_bound
@@ -421,6 +422,7 @@ class Supply:
         self._tell_unbound()
         # Before leases: what is taken out of the cache with a connection is named by these keys.
         self._renew_cache_keys()
+        self._renew_protection_roots()
         self._renew_leases()
 
     def _renew_subject_keys(self, declaration: Declaration) -> None:
@@ -445,6 +447,19 @@ class Supply:
             _log.error("cache_keys_refused", reason=str(refused))
             keys = {}
         self._engine.put_cache_keys(keys)
+
+    def _renew_protection_roots(self) -> None:
+        """Give the engine what clients' values are protected by, where a policy needs it."""
+        if not any(policy.needs_keys for policy in self.declaration.protection):
+            return
+        roots: dict[str, list[tuple[int, Secret]]] = {}
+        for client in self.declaration.clients:
+            try:
+                roots[client.name] = self._state.vault.protection(client.name)
+            except VaultError as refused:
+                # Calls that need them are refused; those of other clients go on.
+                _log.error("protection_roots_refused", client=client.name, reason=str(refused))
+        self._engine.put_protection_roots(roots)
 
     def _log_revision(self, revision: Revision) -> None:
         _log.info("revision_in_force", revision=revision.number, author=revision.author)

@@ -45,7 +45,7 @@ from tidegate.domain.declaration import (
     TokenIdentity,
 )
 from tidegate.domain.party import Party
-from tidegate.domain.protection import Protection
+from tidegate.domain.protection import Protection, Tokenise
 
 HINTS_MAX = 50
 _T = TypeVar("_T")
@@ -274,7 +274,8 @@ class _Resolver:
             ) -> None:
                 self._wrong(here, (*at, *below), message, hint)
 
-            policy = protection_of(entry, f"{file.label}protection[{path[-1]}]", wrong)
+            name = f"{file.label}protection[{path[-1]}]"
+            policy = protection_of(entry, name, file.folder, wrong)
             for number, (provider, pattern) in enumerate(policy.operations):
                 here: Path = ("operations", number)
                 if not pattern:
@@ -284,9 +285,30 @@ class _Resolver:
                 else:
                     declared = self._declared("providers")
                     self._refer(file, (*path, *here), "provider", provider, declared)
+            self._restorations(file, path, policy)
             one_each.add(policy, self._near, wrong)
             found.append(policy)
         return tuple(found)
+
+    def _restorations(self, file: DeclaredFile, path: Path, policy: Protection) -> None:
+        """Tokens become values again in answers of operations that are there."""
+        for number, rule in enumerate(policy.fields):
+            if not isinstance(rule.do, Tokenise):
+                continue
+            here = (*path, "fields", number, "do", "restore_in")
+            for one in rule.do.restore_in:
+                declared = self._declared("providers")
+                if one.provider and not self._refer(file, here, "provider", one.provider, declared):
+                    continue
+                names = [one.provider] if one.provider else [name for name, _ in policy.operations]
+                tables = [self.tables[name] for name in names if name in self.tables]
+                if tables and not any(table.matching(one.pattern) for table in tables):
+                    message = f"{shown(one.pattern)} matches no operation to restore in"
+                    words = [word for table in tables for word in self._near(table)]
+                    hint = did_you_mean(
+                        one.pattern, words, otherwise="`tidegate operations` lists them"
+                    )
+                    self._wrong(file, here, message, hint)
 
     def _select(
         self, file: DeclaredFile, path: Path, provider: str, patterns: Iterable[str]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path as FilePath
 
 from tidegate.catalog.errors import did_you_mean, shown
 from tidegate.catalog.patterns import OperationTable
-from tidegate.catalog.protection_form import DoForm, FieldEntry, MaskDo, ProtectionEntry
+from tidegate.catalog.protecting import action_of, split
+from tidegate.catalog.protection_form import FieldEntry, ProtectionEntry
 from tidegate.catalog.selectors import Selector, read_selector
 from tidegate.catalog.yaml_source import Path
 from tidegate.domain.declaration import Declaration, Provider
-from tidegate.domain.protection import Action, FieldRule, Generalise, Mask, Plain, Protection
+from tidegate.domain.protection import FieldRule, Protection, Tokenise
 
 _Wrong = Callable[[Path, str, str], None]
 
 
-def protection_of(entry: ProtectionEntry, name: str, wrong: _Wrong) -> Protection:
+def protection_of(entry: ProtectionEntry, name: str, folder: FilePath, wrong: _Wrong) -> Protection:
     """Make one policy; `wrong` is told what is wrong and where in the entry.
 
-    That the operations are there is not checked here: `split` gives what to look for.
+    Files of keys are named beside `folder`. That the operations are there is not checked here:
+    `split` gives what to look for.
     """
     _check_fields(entry.fields, wrong)
     return Protection(
@@ -26,8 +29,9 @@ def protection_of(entry: ProtectionEntry, name: str, wrong: _Wrong) -> Protectio
         operations=tuple(split(text) for text in entry.operations),
         purpose=entry.purpose,
         fields=tuple(
-            FieldRule(one.at, _action(one.do), one.category or "", one.repeated)
-            for one in entry.fields
+            FieldRule(one.at, action, one.category or "", one.repeated)
+            for number, one in enumerate(entry.fields)
+            if (action := action_of(one, ("fields", number, "do"), folder, wrong)) is not None
         ),
         legal_basis=entry.legal_basis,
         subjects=tuple(dict.fromkeys(entry.subjects)),
@@ -35,13 +39,8 @@ def protection_of(entry: ProtectionEntry, name: str, wrong: _Wrong) -> Protectio
         unknown_fields=entry.unknown_fields,
         report_until=entry.report_until,
         body_bytes=entry.bounds.body,
+        assert_absent=tuple(dict.fromkeys(entry.assert_absent)),
     )
-
-
-def split(text: str) -> tuple[str, str]:
-    """`PROVIDER:OPERATION` in its two parts; the second is empty where there is no `:`."""
-    provider, _, pattern = text.partition(":")
-    return provider, pattern.strip()
 
 
 class Policies:
@@ -108,13 +107,14 @@ class OnePolicyEach:
                     break
 
 
-def _action(do: DoForm) -> Action:
-    if isinstance(do, str):
-        return Mask() if do == "mask" else Plain(do)
-    if isinstance(do, MaskDo):
-        return Mask(do.mask)
-    to = do.generalise
-    return Generalise(to) if isinstance(to, str) else Generalise("geo", to.geo)
+def restored(
+    policy: Protection, tokenise: Tokenise, provider: str, table: OperationTable
+) -> Iterable[tuple[str, tuple[int, ...]]]:
+    """Where in the answers of one provider's operations a rule's tokens become values again."""
+    of_policy = any(name == provider for name, _ in policy.operations)
+    for one in tokenise.restore_in:
+        if one.provider == provider or (not one.provider and of_policy):
+            yield one.at, table.matching(one.pattern)
 
 
 def _check_fields(fields: list[FieldEntry], wrong: _Wrong) -> None:

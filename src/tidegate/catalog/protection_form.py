@@ -10,9 +10,10 @@ from pydantic.functional_validators import model_validator
 from tidegate.catalog.entry import Entry
 from tidegate.catalog.errors import shown
 from tidegate.catalog.fields import Date, Name, Size, refuse
+from tidegate.catalog.protecting_form import PROTECTING, EncryptDo, HashDo, TokeniseDo
 from tidegate.catalog.selectors import WrongSelectorError, read_selector
 from tidegate.domain.category import CATEGORY_PATTERN, is_category
-from tidegate.domain.protection import BODY_BYTES, BODY_BYTES_MAX
+from tidegate.domain.protection import BODY_BYTES, BODY_BYTES_MAX, Detector
 
 FIELDS_MAX = 1_000
 
@@ -67,7 +68,9 @@ class GeneraliseDo(Entry):
 
 
 DoWord = Literal["allow", "drop", "reject", "mask"]
-_DO_FORMS = {"mask": "MaskDo", "generalise": "GeneraliseDo"}
+_DO_FORMS = {"mask": "MaskDo", "generalise": "GeneraliseDo"} | {
+    key: form.__name__ for key, form in PROTECTING.items()
+}
 
 
 def _do_form(value: Any) -> str | None:
@@ -81,13 +84,16 @@ def _do_form(value: Any) -> str | None:
 DoForm = Annotated[
     Annotated[DoWord, Tag("DoWord")]
     | Annotated[MaskDo, Tag("MaskDo")]
-    | Annotated[GeneraliseDo, Tag("GeneraliseDo")],
+    | Annotated[GeneraliseDo, Tag("GeneraliseDo")]
+    | Annotated[HashDo, Tag("HashDo")]
+    | Annotated[TokeniseDo, Tag("TokeniseDo")]
+    | Annotated[EncryptDo, Tag("EncryptDo")],
     Discriminator(
         _do_form,
         custom_error_type="do_form",
         custom_error_message=(
-            "what is done is `allow`, `drop`, `reject`, `mask`, or a mapping with `mask` or "
-            "`generalise`"
+            "what is done is `allow`, `drop`, `reject`, `mask`, or a mapping with `mask`, "
+            "`generalise`, `hash`, `tokenise` or `encrypt`"
         ),
     ),
 ]
@@ -151,5 +157,7 @@ class ProtectionEntry(Entry):
     """What becomes of a field that no rule is for: the call is refused, or it goes without."""
     report_until: Date | None = None
     """Until this day calls go as they are, and what would become of them is recorded."""
+    assert_absent: list[Detector] = ["pan", "secret"]
+    """What must not stand in fields that go out in clear and were declared for something else."""
     bounds: ProtectionBoundsEntry = ProtectionBoundsEntry()
     """How much is read."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
 
 from tidegate.catalog.crowded_quotas import crowded_quotas, impatient_queues
 from tidegate.catalog.errors import listed
@@ -14,8 +16,11 @@ from tidegate.catalog.limits import idle_limits
 from tidegate.catalog.patterns import OperationTable
 from tidegate.catalog.protection import Policies
 from tidegate.domain.declaration import Declaration, Grant, Provider
-from tidegate.domain.protection import Protection
+from tidegate.domain.protection import Encrypt, Protection, RecipientKey
 from tidegate.domain.sign import Digest, HookSigner
+
+KEY_DAYS_LEFT: Final = 30
+"""From when on a provider's key that ends soon is told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +105,23 @@ def _of_policy(policy: Protection) -> Iterator[Weakness]:
             f"{policy.report_until:%Y-%m-%d}",
         )
     for rule in policy.fields:
+        if isinstance(rule.do, Encrypt) and rule.do.key.expires is not None:
+            yield from _of_key(policy, rule.do.key, rule.do.key.expires)
         if rule.leaves and rule.at in {"body $", "form *", "query *"}:
             yield Weakness(
                 policy.name,
                 f"`{rule.at}` lets fields go that nobody has named, also those that come later",
             )
+
+
+def _of_key(policy: Protection, key: RecipientKey, expires: datetime) -> Iterator[Weakness]:
+    left = (expires - datetime.now(UTC)).days
+    if left < KEY_DAYS_LEFT:
+        when = "has expired: calls are refused" if left < 0 else f"expires on {expires:%Y-%m-%d}"
+        yield Weakness(
+            policy.name,
+            f"the provider's key in `{key.file}` {when}; declare the one that comes after it",
+        )
 
 
 def _unprotected(declaration: Declaration) -> Iterator[Weakness]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Literal
 
 from tidegate.domain.category import NONE
@@ -51,7 +51,80 @@ class Generalise:
     kind: Literal["generalise"] = "generalise"
 
 
-Action = Plain | Mask | Generalise
+@dataclass(frozen=True, slots=True)
+class Hash:
+    """Put a hash in a value's place, by which the provider can match it.
+
+    `of` is `PRODUCT.KIND` of the catalogue's profiles, `steps` what they say: how the value is made
+    alike before SHA-256. `keyed`: the number of the client's protection root that keys it. Numbers
+    of telephones that say no country are of `calling_code`, or begin with theirs (`international`).
+    """
+
+    of: str
+    steps: tuple[str, ...]
+    already_hashed: bool = False
+    keyed: int | None = None
+    calling_code: str | None = None
+    international: bool = False
+    field: str = ""
+    """What a keyed one is bound to besides client and provider; the rule's place where empty."""
+    kind: Literal["hash"] = "hash"
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """Where tokens become values again: in the answers of a provider's operations, at one place.
+
+    Without a provider it is each one that the policy is for.
+    """
+
+    provider: str
+    pattern: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenise:
+    """Put a token in a value's place that the gateway can turn into the value again.
+
+    `field` is what it is bound to besides client and provider. `root` is that of `ff1`, whose digits
+    have no room to say it.
+    """
+
+    how: Literal["aead", "siv", "ff1"]
+    field: str
+    root: int = 1
+    restore_in: tuple[Restoration, ...] = ()
+    kind: Literal["tokenise"] = "tokenise"
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientKey:
+    """A public key that values are encrypted to, with the one algorithm that it is for.
+
+    `spki` is the key in DER, in base64; `thumbprint` its RFC 7638 name.
+    """
+
+    file: str
+    alg: str
+    kid: str | None
+    spki: str
+    thumbprint: str
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encrypt:
+    """Put a value's encryption to its provider's key in its place (JWE)."""
+
+    key: RecipientKey
+    kind: Literal["encrypt"] = "encrypt"
+
+
+Action = Plain | Mask | Generalise | Hash | Tokenise | Encrypt
+
+Detector = Literal["pan", "iban", "email", "secret", "jwt", "entropy"]
+"""What is looked for in fields that were declared for something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +166,15 @@ class Protection:
     unknown_fields: Literal["reject", "drop"] = "reject"
     report_until: date | None = None
     body_bytes: int = BODY_BYTES
+    assert_absent: tuple[Detector, ...] = ("pan", "secret")
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether the clients' own keys are needed for it."""
+        return any(
+            isinstance(rule.do, Tokenise) or (isinstance(rule.do, Hash) and rule.do.keyed)
+            for rule in self.fields
+        )
 
     @property
     def sends(self) -> tuple[str, ...]:

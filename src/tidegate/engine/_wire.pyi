@@ -120,6 +120,9 @@ class Engine:
         """Take the keys by which clients' answers are sealed outside memory."""
     def put_subject_keys(self, keys: dict[str, bytes]) -> None:
         """Take the keys by which clients' subjects are known; those before are forgotten."""
+
+    def put_protection_roots(self, clients: Mapping[str, list[tuple[int, bytes]]]) -> None:
+        """Take the roots of the keys by which clients' values are protected; those before are wiped."""
     def cache_stats(self) -> str:
         """What the cache holds, as JSON."""
     def cache_purge(self, which: str) -> int:

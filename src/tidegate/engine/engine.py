@@ -234,6 +234,21 @@ class Engine:
         """Give the keys by which clients' subjects are known; those given before are forgotten."""
         self._native.put_subject_keys({name: key.reveal() for name, key in keys.items()})
 
+    def put_protection_roots(self, clients: Mapping[str, Sequence[tuple[int, Secret]]]) -> None:
+        """Give the numbered roots of the keys by which clients' values are protected.
+
+        Roots that were given before are forgotten, also those of clients that are not named.
+
+        Raises:
+            EngineError: one of them is none.
+        """
+        revealed = {
+            client: [(number, root.reveal()) for number, root in roots]
+            for client, roots in clients.items()
+        }
+        with _refusals():
+            self._native.put_protection_roots(revealed)
+
     def cache_stats(self) -> CacheStats:
         """Say how much is stored of answers, and whose."""
         said = json.loads(self._native.cache_stats())

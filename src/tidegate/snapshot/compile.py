@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, cast
 
 from tidegate.catalog.patterns import OperationTable
-from tidegate.catalog.protection import Policies
+from tidegate.catalog.protection import Policies, restored
 from tidegate.domain.agreement import Register
 from tidegate.domain.attach import AttachPart, secret_fields
 from tidegate.domain.category import is_personal
@@ -33,7 +33,15 @@ from tidegate.domain.declaration import (
 from tidegate.domain.dialect import Dialect
 from tidegate.domain.ledger import Suppression
 from tidegate.domain.limit import Limit
-from tidegate.domain.protection import Action, Generalise, Mask, Protection
+from tidegate.domain.protection import (
+    Action,
+    Encrypt,
+    Generalise,
+    Hash,
+    Mask,
+    Protection,
+    Tokenise,
+)
 from tidegate.domain.quota import Quota
 from tidegate.domain.sign import HmacTemplate, HookSigner, Part, Signer, signing_secrets
 from tidegate.snapshot.binding import is_bound
@@ -83,6 +91,7 @@ def compile_snapshot(
             _provider(provider, sets, alone=len(declaration.clients) < 2)  # noqa: PLR2004
             | _protection(provider, policies.of(provider))
             | _gates(declaration, provider, policies.of(provider), register, now)
+            | _restorations(provider, declaration.protection)
             for provider in declaration.providers
         ],
         # Quotas, grants and denials fill the sets, so that these are written after them.
@@ -279,12 +288,13 @@ def _policy(policy: Protection, operations: Sequence[int]) -> _Json:
         "unknown_fields": policy.unknown_fields,
         "enforce_from": _first_second(until) if until else None,
         "body_bytes": policy.body_bytes,
+        "assert_absent": policy.assert_absent,
         "fields": [
             {
                 "at": rule.at,
                 "category": rule.category or None,
                 "personal": bool(rule.category) and is_personal(rule.category),
-                "do": action_json(rule.do),
+                "do": action_json(rule.do, rule.at),
                 **({"repeated": True} if rule.repeated else {}),
             }
             for rule in policy.fields
@@ -292,7 +302,25 @@ def _policy(policy: Protection, operations: Sequence[int]) -> _Json:
     }
 
 
-def action_json(action: Action) -> str | _Json:
+def _restorations(provider: Provider, policies: Sequence[Protection]) -> _Json:
+    """Where tokens in a provider's answers become values again; nothing where nowhere."""
+    table = OperationTable(provider.operations)
+    written = [
+        {
+            "operations": operations,
+            "at": at,
+            "field": rule.do.field,
+            **({"ff1": rule.do.root} if rule.do.how == "ff1" else {}),
+        }
+        for policy in policies
+        for rule in policy.fields
+        if isinstance(rule.do, Tokenise) and rule.do.restore_in
+        for at, operations in restored(policy, rule.do, provider.name, table)
+    ]
+    return {"restore": written} if written else {}
+
+
+def action_json(action: Action, at: str) -> str | _Json:  # noqa: PLR0911 - one for each action
     """Say what becomes of a field, as the engine reads it."""
     match action:
         case Mask():
@@ -301,6 +329,15 @@ def action_json(action: Action) -> str | _Json:
             return {"generalise": {"geo": action.decimals}}
         case Generalise():
             return {"generalise": action.to}
+        case Hash():
+            return {"hash": _hash(action, at)}
+        case Tokenise(how="ff1"):
+            return {"tokenise": {"how": "ff1", "field": action.field, "root": action.root}}
+        case Tokenise():
+            return {"tokenise": {"how": action.how, "field": action.field}}
+        case Encrypt(key=key):
+            ends = None if key.expires is None else int(key.expires.timestamp())
+            return {"encrypt": {"alg": key.alg, "kid": key.kid, "spki": key.spki, "until": ends}}
         case _:
             return action.kind
 
@@ -308,6 +345,20 @@ def action_json(action: Action) -> str | _Json:
 def _erases(provider: Provider, sets: _OperationSets) -> _Json:
     numbers = sets.numbers(provider.name, tuple(one.operation for one in provider.erasures))
     return {"erases": numbers} if numbers else {}
+
+
+def _hash(action: Hash, at: str) -> _Json:
+    """A step about telephone numbers says what those are that say no country."""
+    phone: str | _Json = "refused"
+    if action.calling_code is not None:
+        phone = {"of": action.calling_code}
+    elif action.international:
+        phone = "international"
+    return {
+        "steps": [{"phone": phone} if step == "phone" else step for step in action.steps],
+        **({"already_hashed": True} if action.already_hashed else {}),
+        **({} if action.keyed is None else {"keyed": action.keyed, "field": action.field or at}),
+    }
 
 
 def _quota(provider: Provider, quota: Quota, sets: _OperationSets) -> _Json:

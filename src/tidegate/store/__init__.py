@@ -17,6 +17,7 @@ from tidegate.store.errors import (
     StoreUnavailable,
 )
 from tidegate.store.issued import IssuedToken
+from tidegate.store.protection_roots import StoredProtectionRoot
 from tidegate.store.revisions import Revision
 from tidegate.store.rotations import RotationRow
 from tidegate.store.sealed import (
@@ -48,6 +49,7 @@ __all__ = [
     "StoreUnavailable",
     "StoredKek",
     "StoredManifest",
+    "StoredProtectionRoot",
     "StoredRoot",
     "Usage",
 ]

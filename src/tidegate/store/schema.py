@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.columns import Instant, Names
 
-HEAD = "0011"
+HEAD = "0012"
 """The newest migration: opening a store compares this, and loads Alembic only when it must."""
 
 metadata = sa.MetaData()
@@ -203,6 +203,16 @@ keks = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("wrapped", sa.LargeBinary, nullable=False),
     sa.Column("root", sa.Integer, nullable=False, server_default="1"),
+)
+
+# What the keys are made of by which a client's values are protected, sealed by the client's key.
+protection_roots = sa.Table(
+    "protection_roots",
+    metadata,
+    sa.Column("client", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("kek_version", sa.Integer, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
 )
 
 # The root keys that something is sealed by: one, and while it is being replaced two. Each seals a

@@ -22,6 +22,7 @@ from tidegate.store.schema import (
     issued_tokens,
     keks,
     manifests,
+    protection_roots,
     roots,
     sealed_credentials,
     suspect_grants,
@@ -212,7 +213,8 @@ class Sealed:
             for table in (suspect_grants, sealed_credentials, issued_tokens):
                 database.execute(table.delete().where(table.c.connection.in_(theirs)))
             database.execute(consents.delete().where(consents.c.client == client))
-            database.execute(keks.delete().where(keks.c.client == client))
+            for table in (protection_roots, keks):
+                database.execute(table.delete().where(table.c.client == client))
             mine = connections.c.client == client
             gone = database.execute(connections.delete().where(mine)).rowcount
         self._database.rewrite(
@@ -220,6 +222,7 @@ class Sealed:
             sealed_credentials,
             issued_tokens,
             consents,
+            protection_roots,
             keks,
             connections,
             manifests,
@@ -276,7 +279,11 @@ class Sealed:
                 consents.c.client == client, consents.c.kek_version < below
             )
             asked = database.execute(pending.limit(1)).first() is not None
-            if signed_by_older or asked or _rows(database, client, below, 1):
+            roots_by_older = sa.select(protection_roots.c.version).where(
+                protection_roots.c.client == client, protection_roots.c.kek_version < below
+            )
+            protecting = database.execute(roots_by_older.limit(1)).first() is not None
+            if signed_by_older or asked or protecting or _rows(database, client, below, 1):
                 return False
             database.execute(keks.delete().where(older))
         self._database.forget_deleted()

@@ -52,6 +52,7 @@ def rotate_client(vault: Vault, store: Store, client: str) -> Rotated:
         rows = store.sealed.rows(client, not_under=target, limit=BATCH)
         done = _reseal(vault, store, client, rows)
         _reseal_questions(vault, store, client, target)
+        vault.protection_roots.reseal(client)
         sealed += done
         # Rows that others change meanwhile are read again; what stays the same was altered.
         idle = 0 if done else idle + 1

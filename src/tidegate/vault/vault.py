@@ -38,6 +38,7 @@ from tidegate.vault.manifest import (
     entry_of,
     issued_digest,
 )
+from tidegate.vault.protection import ProtectionRoots
 from tidegate.vault.root import Root
 from tidegate.vault.rotation import Rotated, rewrap, rotate_client
 from tidegate.vault.subject_keys import destroy_subject_key, subject_keys
@@ -71,6 +72,7 @@ class Vault:
         self._store = store
         self.keys = Keys(store, root, reopen)
         self.manifests = Manifests(store, self.keys)
+        self.protection_roots = ProtectionRoots(store, self.keys, self.manifests)
         self._anchor_path = anchor
         self._anchor = self._find_anchor()
         self.locked: VaultLocked | None = self._compare()
@@ -162,6 +164,24 @@ class Vault:
         """
         self._require_unlocked()
         return subject_keys(self._store, self.keys.token_key, clients)
+
+    def protection(self, client: str) -> list[tuple[int, Secret]]:
+        """Return the roots of the keys that protect a client's values, oldest first.
+
+        Raises:
+            VaultError: they do not open, or are not those kept last.
+        """
+        self._require_unlocked()
+        return self.protection_roots.of(client)
+
+    def rotate_protection(self, client: str) -> int:
+        """Make a client's next protection root; those before only restore. Return its number.
+
+        Raises:
+            VaultError: those that it has are not to be trusted.
+        """
+        self.protection(client)
+        return self.protection_roots.add(client)
 
     def seal(
         self,

@@ -5,7 +5,15 @@
 
 use serde::Deserialize;
 
+use zeroize::Zeroizing;
+
+use super::ff1::{self, Shapeless};
 use super::generalise::{Generality, generalise};
+use super::hash::{Hashing, Unhashed};
+use super::jwe::Encryption;
+use super::token::Kind;
+use super::tokenise::{self, Clear};
+use super::with::With;
 
 /// The action of a rule, as the snapshot has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -19,6 +27,32 @@ pub enum Act {
         keep: usize,
     },
     Generalise(Generality),
+    Hash(Hashing),
+    Tokenise(Tokenising),
+    Encrypt(Encryption),
+}
+
+/// Which token stands for a value, and to what it is bound besides client and provider.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tokenising {
+    pub how: How,
+    pub field: Box<str>,
+    /// Of digits, which do not say it: the number of the root that keys them.
+    #[serde(default = "first_root")]
+    pub root: u32,
+}
+
+fn first_root() -> u32 {
+    1
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    Aead,
+    Siv,
+    Ff1,
 }
 
 /// One field's value.
@@ -53,6 +87,10 @@ pub enum Unfit {
     Rejected,
     /// The action cannot be done on such a value.
     Cannot(&'static str),
+    /// The value is not one that the rule could protect.
+    Unprotectable(&'static str),
+    /// What protects it is not there, as a sentence.
+    Unavailable(&'static str),
 }
 
 impl Act {
@@ -64,6 +102,9 @@ impl Act {
             Self::Reject => "reject",
             Self::Mask { .. } => "mask",
             Self::Generalise(_) => "generalise",
+            Self::Hash(_) => "hash",
+            Self::Tokenise(_) => "tokenise",
+            Self::Encrypt(_) => "encrypt",
         }
     }
 
@@ -72,17 +113,101 @@ impl Act {
         !matches!(self, Self::Allow | Self::Drop | Self::Reject)
     }
 
-    pub fn apply(&self, value: Value<'_>) -> Result<Outcome, Unfit> {
+    /// Whether somebody could read the value, or some of it, where it goes.
+    pub fn shows(&self) -> bool {
+        matches!(self, Self::Allow | Self::Mask { .. } | Self::Generalise(_))
+    }
+
+    pub fn apply(&self, value: Value<'_>, with: &With<'_>) -> Result<Outcome, Unfit> {
         match (self, value) {
             (Self::Drop, _) => Ok(Outcome::Gone),
             (Self::Reject, _) => Err(Unfit::Rejected),
             (Self::Allow, _) | (_, Value::Nothing) => Ok(Outcome::Same),
+            (Self::Tokenise(to), _) => to.token(value, with).map(|token| Outcome::New(Fresh::Text(token))),
+            (Self::Encrypt(to), _) => to.encrypted(value, with).map(|jwe| Outcome::New(Fresh::Text(jwe))),
+            (Self::Hash(hashing), Value::Text(text) | Value::Number(text)) => hashing
+                .hash(text, with.roots.as_deref(), with.place(&hashing.field))
+                .map(|hash| changed(value, Fresh::Text(hash)))
+                .map_err(Unfit::from),
             (_, Value::Bool(_)) => Err(Unfit::Cannot("acts on texts and numbers")),
             (Self::Mask { keep }, Value::Text(text) | Value::Number(text)) => {
                 Ok(changed(value, Fresh::Text(masked(text, *keep))))
             }
             (Self::Generalise(to), _) => generalise(*to, value).map(|fresh| changed(value, fresh)),
         }
+    }
+}
+
+const NO_ROOT: Unfit =
+    Unfit::Unavailable("The vault has given no key to protect this client's values with. Try again shortly.");
+
+impl Tokenising {
+    fn token(&self, value: Value<'_>, with: &With<'_>) -> Result<String, Unfit> {
+        let (roots, place) = (with.roots.as_deref().ok_or(NO_ROOT)?, with.place(&self.field));
+        let kind = match self.how {
+            How::Aead => Kind::Aead,
+            How::Siv => Kind::Siv,
+            How::Ff1 => {
+                let Value::Text(digits) = value else { return Err(Unfit::Cannot("acts on texts of digits")) };
+                return ff1::shaped(roots, self.root, place, digits).map_err(Unfit::from);
+            }
+        };
+        let clear = match value {
+            Value::Text(text) => Clear::Text(Zeroizing::new(text.to_owned())),
+            Value::Number(digits) => Clear::Scalar(Zeroizing::new(digits.to_owned())),
+            Value::Bool(is_so) => Clear::Scalar(Zeroizing::new(is_so.to_string())),
+            Value::Nothing => return Err(Unfit::Cannot("acts on values")),
+        };
+        let too_long = Unfit::Unprotectable("makes tokens of values of 64 KiB at most");
+        tokenise::seal(kind, roots, place, &clear).ok_or(too_long)
+    }
+}
+
+impl Encryption {
+    fn encrypted(&self, value: Value<'_>, with: &With<'_>) -> Result<String, Unfit> {
+        let written = match value {
+            Value::Text(text) | Value::Number(text) => text.to_owned(),
+            Value::Bool(is_so) => is_so.to_string(),
+            Value::Nothing => return Err(Unfit::Cannot("acts on values")),
+        };
+        if self.recipient.has_ended(with.now) {
+            return Err(Unfit::Unavailable(
+                "The provider's key that the rule encrypts to has expired. Declare the one that came after it.",
+            ));
+        }
+        self.recipient
+            .encrypt(written.as_bytes())
+            .ok_or(Unfit::Unavailable("Nothing can be encrypted just now."))
+    }
+}
+
+impl From<Unhashed> for Unfit {
+    fn from(why: Unhashed) -> Self {
+        Self::Unprotectable(match why {
+            Unhashed::Nothing => "hashes no value of which nothing is left. Leave the field out",
+            Unhashed::AlreadyHashed => {
+                "does not hash what is a hash already. Send the value itself, or declare `already_hashed: allow`"
+            }
+            Unhashed::TooLong => "hashes values of 1 KiB at most",
+            Unhashed::NoEmail => "hashes addresses of electronic mail, and this is none",
+            Unhashed::NoPhone => "hashes telephone numbers, and this is none",
+            Unhashed::NoCallingCode => {
+                "hashes telephone numbers that say their country, by `+` or `00`. Send it so, or declare `calling_code`"
+            }
+            Unhashed::NoDate => "hashes dates that are written `YYYY-MM-DD`",
+            Unhashed::NoKey => return NO_ROOT,
+        })
+    }
+}
+
+impl From<Shapeless> for Unfit {
+    fn from(why: Shapeless) -> Self {
+        Self::Unprotectable(match why {
+            Shapeless::NotDigits => "acts on digits alone",
+            Shapeless::TooShort => "acts on six digits or more: fewer could be tried out",
+            Shapeless::TooLong => "acts on 56 digits at most",
+            Shapeless::NoKey => return NO_ROOT,
+        })
     }
 }
 
@@ -120,24 +245,24 @@ mod tests {
 
     #[test]
     fn a_mask_keeps_the_last_few_and_never_more_than_half() {
-        let mask = |keep, value| text(Act::Mask { keep }.apply(Value::Text(value)));
+        let mask = |keep, value| text(Act::Mask { keep }.apply(Value::Text(value), &With::default()));
         assert_eq!(mask(4, "4111111111111111"), "************1111");
         assert_eq!(mask(4, "12345"), "***45");
         assert_eq!(mask(4, "1"), "*");
         assert_eq!(mask(0, "ÄÖÜ"), "***");
         assert_eq!(mask(2, "straße"), "****ße");
         assert_eq!(mask(0, &"a".repeat(1_000)), "*".repeat(32));
-        assert_eq!(text(Act::Mask { keep: 2 }.apply(Value::Number("12345"))), "***45");
+        assert_eq!(text(Act::Mask { keep: 2 }.apply(Value::Number("12345"), &With::default())), "***45");
     }
 
     #[test]
     fn nothing_is_left_as_it_is_and_what_cannot_be_changed_is_refused() {
         let mask = Act::Mask { keep: 0 };
-        assert_eq!(mask.apply(Value::Nothing), Ok(Outcome::Same));
-        assert_eq!(mask.apply(Value::Text("")), Ok(Outcome::Same));
-        assert!(matches!(mask.apply(Value::Bool(true)), Err(Unfit::Cannot(_))));
-        assert_eq!(Act::Drop.apply(Value::Nothing), Ok(Outcome::Gone));
-        assert_eq!(Act::Reject.apply(Value::Nothing), Err(Unfit::Rejected));
+        assert_eq!(mask.apply(Value::Nothing, &With::default()), Ok(Outcome::Same));
+        assert_eq!(mask.apply(Value::Text(""), &With::default()), Ok(Outcome::Same));
+        assert!(matches!(mask.apply(Value::Bool(true), &With::default()), Err(Unfit::Cannot(_))));
+        assert_eq!(Act::Drop.apply(Value::Nothing, &With::default()), Ok(Outcome::Gone));
+        assert_eq!(Act::Reject.apply(Value::Nothing, &With::default()), Err(Unfit::Rejected));
     }
 
     #[test]

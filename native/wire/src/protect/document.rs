@@ -79,6 +79,7 @@ impl<'n> Walk<'_, '_, 'n> {
             claim.is_some_and(|claim| claim.rival.is_none() && rules[claim.rule].act == Act::Allow);
         if goes_whole
             && self.told.trail.is_none()
+            && self.told.policy.assert_absent.is_empty()
             && self.found.is_empty()
             && alive.iter().all(|one| one.steps.len() <= depth)
         {
@@ -101,6 +102,7 @@ impl<'n> Walk<'_, '_, 'n> {
                 for (name, member) in members {
                     let alive = onward(alive, depth, |step| step.takes_name(name));
                     self.place.push(At::Name(name));
+                    self.told.trip(claim.map(|claim| claim.rule), name, &self.place)?;
                     if let Some(member) = self.node(member, depth + 1, &alive, claim)? {
                         fresh.push((name.clone(), member));
                     }
@@ -183,7 +185,7 @@ fn at<'n, 'e>(root: &'n Node, steps: impl Iterator<Item = &'e PathElement<'e>>) 
 }
 
 /// The document as queries read it. A number that is none of theirs is nothing that a filter could like.
-fn shadow_of(node: &Node) -> Json {
+pub fn shadow_of(node: &Node) -> Json {
     match node {
         Node::Null => Json::Null,
         Node::Bool(is_so) => Json::Bool(*is_so),

@@ -6,21 +6,31 @@
 //! it later. What cannot be read, or what no rule lets go, is refused.
 //!
 //! [`policy`] is what is declared, [`selector`] where fields are, [`act`] what becomes of one, [`told`] what the
-//! record says of it; [`sample`] shows it all of a sample. [`document`] and [`named`] are what is read, [`survive`] looks once more at what was written.
+//! record says of it; [`sample`] shows it all of a sample. [`document`] and [`named`] are what is read, [`survive`] looks
+//! once more at what was written. [`hash`], [`tokenise`], [`ff1`] and [`jwe`] make what stands for a value, by
+//! [`keys`] of the client; [`restore`] turns tokens in answers into values again.
 
 pub mod act;
 pub mod content;
 pub mod document;
+pub mod ff1;
 pub mod generalise;
+pub mod hash;
 pub mod json;
+pub mod jwe;
+pub mod keys;
 pub mod named;
 pub mod policy;
+pub mod restore;
 pub mod sample;
 pub mod selector;
 pub mod survive;
 #[cfg(test)]
 mod tests;
+pub mod token;
+pub mod tokenise;
 pub mod told;
+pub mod with;
 
 use std::borrow::Cow;
 

@@ -65,6 +65,7 @@ pub fn rewrite(kind: Kind, raw: &str, told: &mut Told<'_>) -> Result<String, Bre
             return Err(Breach::two_rules(&rules[rule], &rules[rival], &place));
         }
         let rule = claim.map(|(rule, ..)| rule);
+        told.trip(rule, &pair.name, &place)?;
         let may_repeat = rule.is_none_or(|rule| rules[rule].repeated) || pair.name.ends_with("[]");
         if counts.get(&*pair.name).is_some_and(|count| *count > 1) && !may_repeat {
             let detail = format!(

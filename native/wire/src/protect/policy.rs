@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::act::Act;
 use super::selector::{Path, Selector, Step, Target};
+use crate::detect::Detector;
 
 /// What a policy's rules are for is kept by their numbers; there are no more than this.
 const RULES_MAX: usize = 1_000;
@@ -21,6 +22,8 @@ pub struct Policy {
     /// Until then (Unix seconds) calls go as they are, and what would become of them is recorded.
     pub enforce_from: Option<u64>,
     pub body_bytes: usize,
+    /// What must not stand in fields that go out in clear and were declared for something else.
+    pub assert_absent: Box<[Detector]>,
     pub rules: Vec<Rule>,
     /// By operation: the path's segments that rules are for, with those rules.
     pub parameters: HashMap<u32, Vec<(usize, usize)>>,
@@ -69,6 +72,8 @@ pub struct RawPolicy {
     #[serde(default)]
     enforce_from: Option<u64>,
     body_bytes: usize,
+    #[serde(default)]
+    assert_absent: Box<[Detector]>,
     #[serde(default)]
     fields: Vec<RawRule>,
 }
@@ -122,6 +127,7 @@ impl RawPolicy {
             unknown: self.unknown_fields,
             enforce_from: self.enforce_from,
             body_bytes: self.body_bytes.min(BODY_BYTES_MAX),
+            assert_absent: self.assert_absent,
             rules,
             parameters,
         })
@@ -156,6 +162,11 @@ impl Policy {
         };
         let mode = if self.enforces(now) { "" } else { "; as yet it only reports, and calls go as they are" };
         format!("for {}: {} rules, {rest}{mode}", self.purpose, self.rules.len())
+    }
+
+    /// Of what is looked for, that which is refused also where the policy only reports.
+    pub fn hard(&self) -> Vec<Detector> {
+        self.assert_absent.iter().copied().filter(|detector| detector.is_hard()).collect()
     }
 
     pub fn steps_in_body(&self) -> impl Iterator<Item = (usize, &[Step])> {

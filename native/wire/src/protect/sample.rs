@@ -6,8 +6,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 
 use super::told::Tried;
+use super::with::With;
 use super::{Original, Rewritten, Told, rewrite};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, unix_now};
 use crate::error::{Code, Refusal};
 use crate::forward::outgoing::outgoing_query;
 use crate::route::table::Found;
@@ -105,7 +106,7 @@ fn show(snapshot: &Snapshot, sample: &Sample, shown: &mut Shown) -> Result<(), R
     if body.len() > policy.body_bytes {
         return Err(super::Breach::too_large(policy).refusal(policy));
     }
-    let mut told = Told::of_sample(policy);
+    let mut told = Told::of_sample(policy).with(With::for_sample(&provider.name, unix_now()));
     let fresh = rewrite(provider, number, &original, &mut told);
     shown.fields = told.trail.unwrap_or_default();
     let fresh = told.breach.map_or(fresh, Err).map_err(|breach| breach.refusal(policy))?;

@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use super::act::{Fresh, Outcome, Unfit, Value};
 use super::policy::{Policy, Rule, Unknown};
+use super::with::With;
+use crate::detect::{self, Detector};
 use crate::error::{Code, Refusal};
 
 /// What is shorter comes about by chance.
@@ -22,11 +24,13 @@ const STEPS_SHOWN: usize = 12;
 pub struct Breach {
     pub code: Code,
     pub detail: String,
+    /// Refused also where the policy only reports.
+    pub is_hard: bool,
 }
 
 impl Breach {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self { code, detail: detail.into(), is_hard: false }
     }
 
     pub fn undeclared(policy: &Policy, place: &Place<'_>) -> Self {
@@ -45,12 +49,26 @@ impl Breach {
         Self::new(Code::UndeclaredField, detail)
     }
 
+    /// `rule` is the one by which it would go out.
+    pub fn tripped(detector: Detector, rule: Option<&Rule>, place: &Place<'_>) -> Self {
+        let by = rule.map_or_else(String::new, |rule| format!(", which the rule `{}` lets go", rule.at));
+        let detail = format!(
+            "Something that looks like `{}` stands in `{place}`{by}. Leave it out, or declare a `category` that such a thing is of.",
+            detector.name()
+        );
+        Self { is_hard: detector.is_hard(), ..Self::new(Code::UndeclaredField, detail) }
+    }
+
     pub fn unfit(unfit: &Unfit, rule: &Rule, place: &Place<'_>) -> Self {
         match unfit {
             Unfit::Rejected => Self::new(
                 Code::UndeclaredField,
                 format!("The rule `{}` refuses calls that have `{place}`. Leave it out.", rule.at),
             ),
+            Unfit::Unprotectable(why) => {
+                Self::new(Code::Unprotectable, format!("`{place}`: the rule `{}` {why}.", rule.at))
+            }
+            Unfit::Unavailable(what) => Self::new(Code::ProtectionUnavailable, *what),
             Unfit::Cannot(why) => Self::new(
                 Code::Unparseable,
                 format!("The rule `{}` {why}; `{place}` holds something else.", rule.at),
@@ -82,8 +100,11 @@ pub struct Told<'p> {
     pub guarded: Vec<(usize, String)>,
     /// What became of each field, where a sample is tried; None for calls.
     pub trail: Option<Vec<Tried>>,
-    /// Why a sample would be refused, first of all.
+    /// Why a sample, or a call that is only reported on, would be refused, first of all.
     pub breach: Option<Breach>,
+    /// What is refused softly is noted, and the field goes as it is.
+    reports: bool,
+    with: With<'p>,
 }
 
 /// What became of one field of a sample. It holds values, and is for whoever gave the sample.
@@ -130,7 +151,19 @@ impl<'p> Told<'p> {
             guarded: Vec::new(),
             trail: None,
             breach: None,
+            reports: false,
+            with: With::default(),
         }
+    }
+
+    /// By these keys, for this provider.
+    pub fn with(self, with: With<'p>) -> Self {
+        Self { with, ..self }
+    }
+
+    /// For a policy that does not enforce yet.
+    pub fn reporting(self) -> Self {
+        Self { reports: true, ..self }
     }
 
     /// For a sample: what is refused is noted, and the rest goes on.
@@ -147,7 +180,14 @@ impl<'p> Told<'p> {
     ) -> Result<Outcome, Breach> {
         let outcome = self.judge(rule, value, place);
         if self.trail.is_none() {
-            return outcome;
+            return match outcome {
+                Err(breach) if self.reports && !breach.is_hard => {
+                    self.breach.get_or_insert(breach);
+                    self.trip_hard(rule, value, place)?;
+                    Ok(Outcome::Same)
+                }
+                outcome => outcome,
+            };
         }
         Ok(self.note(rule, value, place, outcome))
     }
@@ -196,7 +236,17 @@ impl<'p> Told<'p> {
             return Ok(Outcome::Gone);
         };
         let rule = &self.policy.rules[number];
-        let outcome = rule.act.apply(value).map_err(|unfit| Breach::unfit(&unfit, rule, place))?;
+        let outcome =
+            rule.act.apply(value, &self.with).map_err(|unfit| Breach::unfit(&unfit, rule, place))?;
+        if rule.act.shows()
+            && let Value::Text(text) | Value::Number(text) = value
+        {
+            let leaves = match &outcome {
+                Outcome::New(Fresh::Text(fresh) | Fresh::Number(fresh)) => fresh,
+                _ => text,
+            };
+            self.look(&self.policy.assert_absent, Some(rule), leaves, place)?;
+        }
         let list = if outcome == Outcome::Gone { &mut self.withheld } else { &mut self.sent };
         list[number] = true;
         if outcome != Outcome::Same
@@ -207,6 +257,47 @@ impl<'p> Told<'p> {
             self.guarded.push((number, text.to_owned()));
         }
         Ok(outcome)
+    }
+
+    /// Look at a name that goes out because of a rule for what it stands in.
+    pub fn trip(&mut self, rule: Option<usize>, name: &str, place: &Place<'_>) -> Result<(), Breach> {
+        let rule = rule.map(|number| &self.policy.rules[number]).filter(|rule| rule.act.shows());
+        if rule.is_none() {
+            return Ok(());
+        }
+        match self.look(&self.policy.assert_absent, rule, name, place) {
+            Err(breach) if (self.reports && !breach.is_hard) || self.trail.is_some() => {
+                self.breach.get_or_insert(breach);
+                Ok(())
+            }
+            judged => judged,
+        }
+    }
+
+    /// Whatever else is wrong with a field that goes as it is.
+    fn trip_hard(&self, rule: Option<usize>, value: Value<'_>, place: &Place<'_>) -> Result<(), Breach> {
+        let (Value::Text(text) | Value::Number(text)) = value else { return Ok(()) };
+        let rule = rule.map(|number| &self.policy.rules[number]);
+        self.look(&self.policy.hard(), rule, text, place)
+    }
+
+    /// Look for what may not leave in a body that cannot be read, where it would go as it is.
+    pub fn trip_unread(&self, body: &[u8]) -> Result<(), Breach> {
+        self.look(&self.policy.hard(), None, &String::from_utf8_lossy(body), &Place::new("body"))
+    }
+
+    fn look(
+        &self,
+        wanted: &[Detector],
+        rule: Option<&Rule>,
+        text: &str,
+        place: &Place<'_>,
+    ) -> Result<(), Breach> {
+        let category = rule.and_then(|rule| rule.category.as_deref());
+        match detect::find(wanted, text, category, self.with.live.as_deref()) {
+            Some(detector) => Err(Breach::tripped(detector, rule, place)),
+            None => Ok(()),
+        }
     }
 
     /// All of a subtree goes as it is.
@@ -238,7 +329,7 @@ impl<'p> Told<'p> {
     pub fn would(&self, breach: Option<Breach>) -> Would {
         match breach {
             None => Would { outcome: "ok", detail: None, sent: self.sent(), withheld: self.withheld() },
-            Some(Breach { code, detail }) => Would {
+            Some(Breach { code, detail, .. }) => Would {
                 outcome: code.as_str(),
                 detail: Some(detail.into()),
                 sent: Vec::new(),
