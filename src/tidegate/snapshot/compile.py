@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 from tidegate.catalog.patterns import OperationTable
 from tidegate.domain.attach import AttachPart, secret_fields
+from tidegate.domain.checking import Checking
 from tidegate.domain.connection import AccessToken, Connection
 from tidegate.domain.declaration import (
     CertificateIdentity,
@@ -216,6 +217,16 @@ def _provider(provider: Provider, sets: _OperationSets, *, alone: bool) -> _Json
             else {}
         ),
         **({"cache": asdict(provider.cache)} if provider.cache else {}),
+        **({"checks": _checks(provider.checking)} if provider.checking else {}),
+    }
+
+
+def _checks(checking: Checking) -> _Json:
+    """The document's schemas stand there as text: the engine reads them when a call needs one."""
+    return {
+        "rules": [asdict(one) for one in checking.rules],
+        "of": checking.of,
+        "schemas": checking.schemas or None,
     }
 
 

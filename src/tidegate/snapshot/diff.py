@@ -18,6 +18,8 @@ from tidegate.domain.attach import AttachBasic, AttachCookie, AttachHeader, Atta
 from tidegate.domain.declaration import Client, Consumer, Declaration, Denial, Grant, Provider
 from tidegate.domain.operation import Operation
 
+_READ_MAX = 2000
+"""Longer texts were not written by hand."""
 _Item = Client | Consumer | Provider | Grant | Denial | Operation
 
 
@@ -138,8 +140,8 @@ def _text(value: Any) -> str:
             return "none"
         case bool():
             return "yes" if value else "no"
-        case str() if "\n" in value:
-            # A certificate is told apart by its digest; nobody reads it in a difference.
+        case str() if "\n" in value or len(value) > _READ_MAX:
+            # Certificates and schemas are told apart by a digest; nobody reads them in a difference.
             return f"sha256:{hashlib.sha256(value.encode()).hexdigest()[:16]}"
         case tuple():
             return ", ".join(map(_element, cast("tuple[object, ...]", value)))
