@@ -55,6 +55,8 @@ use crate::reserve::{Reservation, Waited, reserve};
 use crate::respond::{Route, clean, turn_round};
 use crate::route::path::parameter_names;
 use crate::route::{Routed, address, route};
+use crate::schema::answer::{Judged, Looking};
+use crate::schema::{self, Checks, Told};
 use crate::shed;
 use crate::sign;
 use crate::snapshot::{AccessToken, ClientIndex, Connection, ConsumerIndex, ProviderIndex, Snapshot};
@@ -116,6 +118,8 @@ struct FromProvider {
     deadline: Instant,
     /// Where it goes besides to the consumer.
     keeping: Option<Box<Keeping>>,
+    /// What its body is held against, before any of it goes on.
+    looking: Option<Box<Looking>>,
 }
 
 impl Answer {
@@ -145,6 +149,14 @@ impl FromProvider {
         if may_refuse && let Err(refusal) = stream.prime(FIRST_PIECE).await {
             return refused(&refusal, stream.into_trace());
         }
+        if let Some(looking) = &self.looking
+            && let Err(refusal) = looked(looking, &mut stream).await
+        {
+            if let Some(keeping) = self.keeping {
+                keeping.refuse(&refusal);
+            }
+            return refused(&refusal, stream.into_trace());
+        }
         let stream = Box::new(stream);
         let body = match self.keeping {
             Some(keeping) => AnswerBody::Reading(fill::begin(stream, keeping)),
@@ -152,6 +164,15 @@ impl FromProvider {
         };
         Response::from_parts(self.parts, body)
     }
+}
+
+/// Judge the body, and let go on what may.
+async fn looked(looking: &Looking, stream: &mut ProviderStream) -> Result<(), Refusal> {
+    let whole = stream.gather(looking.body_max()).await?;
+    if let Judged::Changed(body) = looking.judge(whole.as_ref(), stream.told())? {
+        stream.replace(body);
+    }
+    Ok(())
 }
 
 async fn call(
@@ -229,20 +250,45 @@ async fn call(
         at,
     };
 
+    // check: does the request fit the provider's document, where it is held against it?
+    let content = match allowed.routed.operation.checks.as_ref() {
+        None => Content::Coming(incoming),
+        Some(checks) => going.check(checks, &mut parts, incoming, trace).await?,
+    };
+
     // 5. cache: an answer that is stored is given; else it is known what to do with the provider's.
     match allowed.routed.operation.cache.as_ref() {
-        None => Box::pin(going.carry(parts, Content::Coming(incoming), &mut None, trace)).await,
-        Some(rules) => going.through_the_cache(rules, parts, incoming, trace).await,
+        None => Box::pin(going.carry(parts, content, &mut None, trace)).await,
+        Some(rules) => going.through_the_cache(rules, parts, content, trace).await,
     }
 }
 
 /// A request's body, before it is known how it goes.
 enum Content {
     Coming(Incoming),
-    /// Read ahead, to be keyed.
+    /// Read ahead, to be checked or keyed.
     Begun(RequestBody, Rc<Progress>),
     /// Of a call of our own.
     Held(Option<Bytes>),
+}
+
+impl Content {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Coming(incoming) => incoming.is_end_stream(),
+            Self::Begun(body, _) => body.is_empty(),
+            Self::Held(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+        }
+    }
+
+    /// `keep`: what passes may have to be sent again.
+    fn begin(self, bound: u64, keep: bool) -> (RequestBody, Rc<Progress>) {
+        match self {
+            Self::Coming(incoming) => RequestBody::new(Some(incoming), bound, keep),
+            Self::Begun(body, progress) => (body, progress),
+            Self::Held(bytes) => RequestBody::held(bytes),
+        }
+    }
 }
 
 /// A call that goes on to the provider, and how its consumer is answered.
@@ -262,12 +308,44 @@ struct Going<'c> {
 }
 
 impl Going<'_> {
+    /// For an operation that declares what its requests and answers are held against.
+    async fn check(
+        &mut self,
+        checks: &Checks,
+        parts: &mut Parts,
+        incoming: Incoming,
+        trace: &mut Trace,
+    ) -> Result<Content, Refusal> {
+        let provider = self.allowed.routed.provider;
+        let query = outgoing_query(self.query.as_deref(), provider, None);
+        let (query, headers) = (query.as_deref().map(String::as_str), &parts.headers);
+        let asked = schema::request::Parts { path: &self.path, query, headers, provider };
+        let reads = checks.request(&asked, !incoming.is_end_stream(), &mut trace.told)?;
+        let content = if reads {
+            let (mut body, progress) =
+                RequestBody::new(Some(incoming), provider.bounds.request_body_bytes, true);
+            let whole = body.look_ahead(checks.body_max(), &self.limits).await?;
+            checks.request_body(&parts.headers, whole.as_deref(), &mut trace.told)?;
+            Content::Begun(body, progress)
+        } else {
+            Content::Coming(incoming)
+        };
+        if checks.judges_answers() {
+            // A part cannot be judged, nor what is coded in a way that is not known here.
+            parts.headers.remove(RANGE);
+            parts.headers.remove(IF_RANGE);
+            echo::limit_codings(&mut parts.headers);
+        }
+        self.at = trace.step(Step::Check, self.at);
+        Ok(content)
+    }
+
     /// Step 5, for an operation of a provider whose answers are cached.
     async fn through_the_cache(
         mut self,
         rules: &Arc<Rules>,
         mut parts: Parts,
-        incoming: Incoming,
+        content: Content,
         trace: &mut Trace,
     ) -> Result<Answer, Refusal> {
         let (worker, allowed) = (self.worker, self.allowed);
@@ -283,14 +361,13 @@ impl Going<'_> {
         if let Some(Cow::Owned(query)) = self.query.as_deref().map(one_spelling) {
             self.query = Some(Cow::Owned(query));
         }
-        let has_body = !incoming.is_end_stream();
+        let has_body = !content.is_empty();
         let (content, whole) = if has_body && keys_body(rules, &parts.method) {
-            let bound = provider.bounds.request_body_bytes;
-            let (mut body, progress) = RequestBody::new(Some(incoming), bound, true);
+            let (mut body, progress) = content.begin(provider.bounds.request_body_bytes, true);
             let whole = body.look_ahead(BODY_MAX, &self.limits).await?;
             (Content::Begun(body, progress), whole)
         } else {
-            (Content::Coming(incoming), (!has_body).then(Bytes::new))
+            (content, (!has_body).then(Bytes::new))
         };
         let query = outgoing_query(self.query.as_deref(), provider, None);
         let origin = reach::origin(allowed, allowed.routed.operation.origin)?;
@@ -424,13 +501,7 @@ impl Going<'_> {
             storing.ask(&mut parts.headers);
         }
         let kept = way.keeps(&parts.method);
-        let (mut body, progress) = match content {
-            Content::Coming(incoming) => {
-                RequestBody::new(Some(incoming), provider.bounds.request_body_bytes, kept)
-            }
-            Content::Begun(body, progress) => (body, progress),
-            Content::Held(bytes) => RequestBody::held(bytes),
-        };
+        let (mut body, progress) = content.begin(provider.bounds.request_body_bytes, kept);
         progress.touched.set(Instant::now());
         trace.progress = Some(Rc::clone(&progress));
         let mut keyed = None;
@@ -464,6 +535,10 @@ impl Going<'_> {
             storing.see(&parts);
         }
         clean(&mut parts, provider.bounds.response_body_bytes)?;
+        let looking = match &allowed.routed.operation.checks {
+            Some(checks) => checks.look(&method, &mut parts, incoming.is_end_stream(), &mut trace.told)?,
+            None => None,
+        };
         let mut keeping = None;
         if let Some(storing) = storing.take() {
             match storing.settle(&worker.shared.cache, provider, &mut parts) {
@@ -494,6 +569,7 @@ impl Going<'_> {
             idle: allowed.deadlines().idle(),
             deadline: limits.deadline,
             keeping,
+            looking,
         })))
     }
 }
@@ -501,10 +577,12 @@ impl Going<'_> {
 /// In whose name a call goes, for the cache to keep it apart from others'.
 pub fn whose(snapshot: &Snapshot, allowed: &AllowedCall<'_>, lease: Option<&Lease>) -> Principal {
     let provider = allowed.routed.provider;
+    // What is stored is what passed the checks, in the form that it passed them in.
+    let checks = allowed.routed.operation.checks.as_ref().map_or(0, |checks| checks.fingerprint);
     Principal {
         client: Arc::clone(snapshot.client_name(allowed.client)),
         provider: Arc::clone(&provider.name),
-        provider_rules: provider.rules,
+        provider_rules: provider.rules ^ checks,
         connection: allowed.connection.as_ref().map(|one| (Arc::clone(&one.id), one.version)),
         credential: lease.map(|lease| *lease.fingerprint()),
     }
@@ -641,6 +719,8 @@ pub struct Trace {
     awaited: Rc<Awaited>,
     /// What the call has taken of its provider's quotas; it ends with the call.
     pub reservation: Option<Reservation>,
+    /// What of it would have been refused.
+    pub told: Told,
 }
 
 impl Trace {
@@ -668,6 +748,7 @@ impl Trace {
             responding: None,
             awaited: Rc::default(),
             reservation: None,
+            told: Told::default(),
         }
     }
 
@@ -707,6 +788,7 @@ impl Trace {
             responding: None,
             awaited: Rc::default(),
             reservation: None,
+            told: Told::default(),
         }
     }
 
@@ -810,6 +892,11 @@ impl Trace {
         self.event.outcome = "ok";
     }
 
+    /// All of it is here, and none of it has passed.
+    pub fn is_to_go_on(&mut self) {
+        self.event.outcome = "consumer_gone";
+    }
+
     /// The credential came back, and was struck out of the answer.
     pub fn echoed(&mut self, field: &str) {
         self.event.detail = Some(format!("credential_echoed: field `{field}`, struck out").into());
@@ -837,6 +924,7 @@ impl Drop for Trace {
             self.event.steps_us.set(Step::Respond, responding, now);
         }
         self.event.total_us = u64::from(micros(self.started, now));
+        self.event.schema = self.told.take();
         if self.awaited.left.get() && self.event.outcome == "ok" {
             self.event.outcome = "consumer_gone";
         }

@@ -14,6 +14,7 @@ pub enum Step {
     Route,
     Decide,
     Admit,
+    Check,
     Cache,
     Reserve,
     Dial,
@@ -22,11 +23,12 @@ pub enum Step {
     Respond,
 }
 
-const STEPS: [(Step, &str); 10] = [
+const STEPS: [(Step, &str); 11] = [
     (Step::Authenticate, "authenticate"),
     (Step::Route, "route"),
     (Step::Decide, "decide"),
     (Step::Admit, "admit"),
+    (Step::Check, "check"),
     (Step::Cache, "cache"),
     (Step::Reserve, "reserve"),
     (Step::Dial, "dial"),
@@ -112,6 +114,8 @@ pub struct Event {
     pub quota: Option<&'static str>,
     pub wait_ms: Option<u32>,
     pub cost: Option<u64>,
+    /// What of it does not fit what is declared, and would have been refused.
+    pub schema: Option<Box<str>>,
 }
 
 /// A ULID: 48 bits of time, 80 of chance, in Crockford's base 32. Sorts by time.

@@ -118,6 +118,10 @@ fn walk(
         told.pass("admit", Some(limit.name()), limit.to_string());
     }
 
+    for (rule, line) in operation.checks.iter().flat_map(|checks| checks.explained()) {
+        told.pass("check", Some(&rule), line);
+    }
+
     let origin = match &allowed.connection {
         Some(connection) => connection.origins.get(operation.origin).cloned(),
         None => provider.origins.get(operation.origin).cloned().flatten(),

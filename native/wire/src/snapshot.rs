@@ -24,6 +24,7 @@ use crate::identity::{Issuer, Proof};
 use crate::origin::Origin;
 use crate::reserve::rule::{Draw, Plan, QUOTAS_MAX, RawQuota};
 use crate::route::table::OperationTable;
+use crate::schema::{Checks, RawChecks};
 use crate::sign::Signer;
 
 /// The newest snapshot format this engine reads.
@@ -121,6 +122,8 @@ pub struct Operation {
     pub deadlines: Option<Box<Deadlines>>,
     /// None: the provider's calls have nothing to do with the cache.
     pub cache: Option<Arc<Rules>>,
+    /// None: nothing is declared that its requests and answers are held against.
+    pub checks: Option<Arc<Checks>>,
 }
 
 /// Where one field of a credential is put.
@@ -411,7 +414,7 @@ mod raw {
         AccessToken, Arc, AttachPart, Bounds, Class, ClientIndex, Connection, Consumer, ConsumerIndex,
         Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Grant, Grants, HashMap, HeaderName,
         HeaderValue, HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet,
-        OperationTable, Origin, Plan, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawQuota, Resilience,
+        OperationTable, Origin, Plan, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawChecks, RawQuota, Resilience,
         Rules, Signer, SnapshotError, TlsPolicy, admit,
     };
     use crate::admit::Scope;
@@ -526,6 +529,8 @@ mod raw {
         dialect: Option<Dialect>,
         #[serde(default)]
         cache: Option<RawCache>,
+        #[serde(default)]
+        checks: Option<RawChecks>,
     }
 
     fn unauthorized() -> Box<[u16]> {
@@ -844,7 +849,19 @@ mod raw {
                             .ok_or_else(|| wrong(format!("operation `{id}` has no cache rules")))
                     })
                     .transpose()?;
-                operations.push(Operation { id: Arc::from(&**id), origin: *origin, deadlines: None, cache });
+                operations.push(Operation {
+                    id: Arc::from(&**id),
+                    origin: *origin,
+                    deadlines: None,
+                    cache,
+                    checks: None,
+                });
+            }
+            if let Some(checks) = self.checks {
+                let checks = checks.compile(&self.name, operations.len()).map_err(&wrong)?;
+                for (operation, checks) in operations.iter_mut().zip(checks) {
+                    operation.checks = checks;
+                }
             }
             for some in &self.operation_deadlines {
                 for number in &some.operations {
