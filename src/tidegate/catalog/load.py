@@ -11,7 +11,7 @@ Nothing stops at the first error: what is wrong in one place does not hide what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from tidegate.catalog.files import DeclaredFile, read_files
 from tidegate.catalog.limits import limit_of
 from tidegate.catalog.patterns import OperationTable
 from tidegate.catalog.preset import preset_names
+from tidegate.catalog.protection import OnePolicyEach, protection_of
 from tidegate.catalog.provider import resolve_provider
 from tidegate.catalog.schema import (
     CertificateIdentityEntry,
@@ -42,6 +43,7 @@ from tidegate.domain.declaration import (
     Provider,
     TokenIdentity,
 )
+from tidegate.domain.protection import Protection
 
 HINTS_MAX = 50
 _T = TypeVar("_T")
@@ -97,6 +99,7 @@ class _Resolver:
             providers=tuple(providers.values()),
             grants=tuple(self._grant(*sited, acting) for sited in self._listed("grants")),
             denials=tuple(self._denial(*sited) for sited in self._listed("deny")),
+            protection=self._protection(),
         )
         self._check_names()
         return declaration, self.errors
@@ -189,12 +192,15 @@ class _Resolver:
         found = self._joined("providers", lambda file: file.entries.providers)
         providers: dict[str, Provider] = {}
         hosts: dict[str, str] = {}
+        strict = any(file.entries.unprotected == "refuse" for file in self.files)
         for name, (file, path, entry) in found.items():
             try:
                 provider = resolve_provider(name, entry, file.source, file.folder, self.documents)
             except ConfigErrors as error:
                 self.errors += error.errors
                 continue
+            if strict:
+                provider = replace(provider, unprotected="refuse")
             providers[name] = provider
             for number, host in enumerate(provider.hosts):
                 if hosts.setdefault(host, name) != name:
@@ -228,6 +234,7 @@ class _Resolver:
             name=entry.name or f"{file.label}grants[{path[-1]}]",
             limit=limit_of(entry.limit),
             call_class=entry.call_class,
+            unprotected=entry.unprotected,
         )
 
     def _denial(self, file: DeclaredFile, path: Path, entry: DenyEntry) -> Denial:
@@ -244,6 +251,30 @@ class _Resolver:
             clients=tuple(dict.fromkeys(entry.clients)),
             name=entry.name or f"{file.label}deny[{path[-1]}]",
         )
+
+    def _protection(self) -> tuple[Protection, ...]:
+        found: list[Protection] = []
+        one_each = OnePolicyEach(self.tables)
+        for file, path, entry in self._listed("protection"):
+
+            def wrong(
+                below: Path, message: str, hint: str, here: DeclaredFile = file, at: Path = path
+            ) -> None:
+                self._wrong(here, (*at, *below), message, hint)
+
+            policy = protection_of(entry, f"{file.label}protection[{path[-1]}]", wrong)
+            for number, (provider, pattern) in enumerate(policy.operations):
+                here: Path = ("operations", number)
+                if not pattern:
+                    wrong(
+                        here, f"{shown(provider)} names no operation", "write `PROVIDER:OPERATION`"
+                    )
+                else:
+                    declared = self._declared("providers")
+                    self._refer(file, (*path, *here), "provider", provider, declared)
+            one_each.add(policy, self._near, wrong)
+            found.append(policy)
+        return tuple(found)
 
     def _select(
         self, file: DeclaredFile, path: Path, provider: str, patterns: Iterable[str]
@@ -281,7 +312,7 @@ class _Resolver:
     def _check_names(self) -> None:
         """A decision names its rule, so that no two rules may share a name."""
         seen: set[str] = set()
-        for section in ("grants", "deny"):
+        for section in ("grants", "deny", "protection"):
             for file, path, entry in self._listed(section):
                 if entry.name and entry.name in seen:
                     message = f"another rule is called `{entry.name}` already"

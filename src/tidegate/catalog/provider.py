@@ -107,6 +107,7 @@ class _Builder:
             checking=self._checking(entry, api, operations),
             price=entry.price,
             prices=prices_of(entry.prices, operations, self._wrong),
+            unprotected=entry.unprotected,
         )
         variables = _variables(provider)
         provider = replace(

@@ -48,6 +48,7 @@ from tidegate.catalog.fields import (
     refuse,
 )
 from tidegate.catalog.login_form import LoginAuth
+from tidegate.catalog.protection_form import ProtectionEntry
 from tidegate.catalog.quota_form import QuotaEntry
 from tidegate.catalog.resilience_form import (
     BreakerEntry,
@@ -62,6 +63,7 @@ from tidegate.catalog.rotation_form import RotationEntry
 from tidegate.catalog.shared_form import SharedEntry
 from tidegate.catalog.templates import WrongTemplateError, read_template
 from tidegate.catalog.yaml_source import Path
+from tidegate.domain.protection import Unprotected
 
 GIBIBYTE = 1024**3
 
@@ -770,6 +772,8 @@ class ProviderEntry(Entry):
     """What a call costs, with its currency (`0.002 EUR`): `usage` says what was saved."""
     prices: dict[str, PriceText] = {}
     """What calls cost that cost something else, by operation id or `METHOD /path` (with `*`)."""
+    unprotected: Unprotected = "observe"
+    """`refuse` calls of operations that have no policy under `protection`."""
 
     @model_validator(mode="after")
     def _origin_once(self) -> ProviderEntry:
@@ -799,6 +803,8 @@ class GrantEntry(Entry):
     """How often the calls that it covers may come, for each client apart: `50/s`, or a mapping."""
     call_class: Literal["interactive", "normal", "batch"] = Field("normal", alias="class")
     """Who goes first where calls wait; a call may say that it is less urgent (`Tidegate-Class`)."""
+    unprotected: Unprotected = "observe"
+    """`refuse` calls of operations that have no policy under `protection`."""
 
     @model_validator(mode="after")
     def _date_for_report(self) -> GrantEntry:
@@ -966,6 +972,10 @@ class File(Entry):
     """Who may call what."""
     deny: list[DenyEntry] = []
     """What nobody may call, whatever a grant says."""
+    protection: list[ProtectionEntry] = []
+    """What of requests goes to providers, and in which form."""
+    unprotected: Unprotected = "observe"
+    """`refuse` all calls of operations that have no policy under `protection`, in whichever file."""
     gateway: GatewayEntry = GatewayEntry()
     """How `tidegate up` runs; in the first file only."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -18,6 +18,7 @@ from tidegate.catalog.errors import ConfigError, did_you_mean, listed, nearest, 
 from tidegate.catalog.fields import OWN_ERROR
 from tidegate.catalog.kinds import kind
 from tidegate.catalog.pasted_secrets import pasted_secret
+from tidegate.catalog.protection_form import DoWord
 from tidegate.catalog.schema import File, keys_known_at
 from tidegate.catalog.yaml_source import Path, Source, YamlList, YamlMap
 
@@ -34,7 +35,7 @@ _PLAIN = {
     "too_short": "this is empty; it needs at least one",
     "string_too_short": "this text is empty",
 }
-_LIST_SECTIONS = ("grants", "deny")
+_LIST_SECTIONS = ("grants", "deny", "protection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,9 @@ def _words(
         words = f"there is no key {shown(name)} here", did_you_mean(name, known)
     elif kind_of_error == "literal_error":
         words = _not_one_of(value, str(context.get("expected")))
+    elif kind_of_error == "do_form":
+        close = nearest(value, get_args(DoWord)) if isinstance(value, str) else None
+        words = error["msg"], f"did you mean `{close}`?" if close else ""
     elif kind_of_error == "auth_form":
         close = nearest(value, ("bearer", "basic", "none")) if isinstance(value, str) else None
         words = error["msg"], f"did you mean `{close}`?" if close else ""

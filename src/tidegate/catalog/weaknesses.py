@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tidegate.catalog.crowded_quotas import crowded_quotas, impatient_queues
+from tidegate.catalog.errors import listed
 from tidegate.catalog.limits import idle_limits
+from tidegate.catalog.patterns import OperationTable
+from tidegate.catalog.protection import Policies
 from tidegate.domain.declaration import Declaration, Grant, Provider
+from tidegate.domain.protection import Protection
 from tidegate.domain.sign import Digest, HookSigner
 
 
@@ -27,6 +31,8 @@ def weaknesses(declaration: Declaration) -> list[Weakness]:
     return [
         *(weakness for provider in declaration.providers for weakness in _of_provider(provider)),
         *(weakness for grant in declaration.grants for weakness in _of_grant(grant)),
+        *(weakness for policy in declaration.protection for weakness in _of_policy(policy)),
+        *_unprotected(declaration),
         *(
             Weakness(where, f"never bites: `{other}` holds for the same calls and bites before")
             for where, other in idle_limits(declaration)
@@ -84,3 +90,47 @@ def _of_grant(grant: Grant) -> Iterator[Weakness]:
             f"`{grant.consumer}` may call every operation of `{grant.provider}`, also those that "
             "the provider adds later",
         )
+
+
+def _of_policy(policy: Protection) -> Iterator[Weakness]:
+    if policy.report_until is not None:
+        yield Weakness(
+            policy.name,
+            f"calls go as they are, and what would become of them is recorded, until "
+            f"{policy.report_until:%Y-%m-%d}",
+        )
+    for rule in policy.fields:
+        if rule.leaves and rule.at in {"body $", "form *", "query *"}:
+            yield Weakness(
+                policy.name,
+                f"`{rule.at}` lets fields go that nobody has named, also those that come later",
+            )
+
+
+def _unprotected(declaration: Declaration) -> Iterator[Weakness]:
+    """Say of each provider how many operations that grants reach have no policy.
+
+    Only where something is declared of protection: without it all operations have none.
+    """
+    if not declaration.protection:
+        return
+    policies = Policies(declaration)
+    for provider in declaration.providers:
+        if provider.unprotected == "refuse":
+            continue
+        table = OperationTable(provider.operations)
+        reached = {
+            number
+            for grant in declaration.grants
+            if grant.provider == provider.name and grant.unprotected == "observe"
+            for pattern in grant.operations
+            for number in table.matching(pattern)
+        }
+        open_ones = sorted(reached - policies.of(provider).keys())
+        if open_ones:
+            names = listed((provider.operations[number].id for number in open_ones), most=4)
+            yield Weakness(
+                f"providers.{provider.name}",
+                f"all that a call of {names} carries goes out: no policy under `protection` is for it; "
+                "`unprotected: refuse` refuses such calls",
+            )

@@ -18,6 +18,7 @@ from tidegate.domain.login import Login
 from tidegate.domain.oauth import TokenGrant
 from tidegate.domain.operation import Operation
 from tidegate.domain.price import Price
+from tidegate.domain.protection import Protection, Unprotected
 from tidegate.domain.quota import Quota
 from tidegate.domain.resilience import PLAIN, Resilience
 from tidegate.domain.rotation import BY_HAND, Rotation
@@ -174,6 +175,8 @@ class Provider:
     """What a call costs."""
     prices: tuple[tuple[str, Price], ...] = ()
     """What a call of an operation costs (by id) that costs something else."""
+    unprotected: Unprotected = "observe"
+    """What becomes of calls of its operations that have no policy."""
 
     @property
     def issues(self) -> TokenGrant | Login | None:
@@ -211,6 +214,8 @@ class Grant:
     """How often the calls that it covers may be made, for each client."""
     call_class: CallClass = "normal"
     """The most urgent that its calls may be, and what they are when they do not say."""
+    unprotected: Unprotected = "observe"
+    """What becomes of its calls of operations that have no policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,3 +240,4 @@ class Declaration:
     providers: tuple[Provider, ...] = ()
     grants: tuple[Grant, ...] = ()
     denials: tuple[Denial, ...] = field(default=())
+    protection: tuple[Protection, ...] = ()

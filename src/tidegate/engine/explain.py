@@ -65,8 +65,9 @@ class Explanation:
 
     @property
     def rule(self) -> str | None:
-        """The grant or denial that settles it."""
-        return next((step.rule for step in reversed(self.steps) if step.rule), None)
+        """What settles it: the grant that lets it through, or the rule of the step that refuses."""
+        settles = [s for s in self.steps if s.step == "decide"] if self.allowed else self.steps[-1:]
+        return next((step.rule for step in settles), None)
 
     @property
     def detail(self) -> str | None:

@@ -15,7 +15,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final, cast
 
 from tidegate.catalog.patterns import OperationTable
+from tidegate.catalog.protection import Policies
 from tidegate.domain.attach import AttachPart, secret_fields
+from tidegate.domain.category import is_personal
 from tidegate.domain.checking import Checking
 from tidegate.domain.connection import AccessToken, Connection
 from tidegate.domain.declaration import (
@@ -30,6 +32,7 @@ from tidegate.domain.declaration import (
 )
 from tidegate.domain.dialect import Dialect
 from tidegate.domain.limit import Limit
+from tidegate.domain.protection import Action, Generalise, Mask, Protection
 from tidegate.domain.quota import Quota
 from tidegate.domain.sign import HmacTemplate, HookSigner, Part, Signer, signing_secrets
 from tidegate.snapshot.binding import is_bound
@@ -61,6 +64,7 @@ def compile_snapshot(
     """
     now = now or datetime.now(UTC)
     sets = _OperationSets(declaration.providers)
+    policies = Policies(declaration)
     snapshot: _Json = {
         "format": FORMAT,
         "revision": revision,
@@ -71,6 +75,7 @@ def compile_snapshot(
         "tokens": _tokens(declaration, tokens, now),
         "providers": [
             _provider(provider, sets, alone=len(declaration.clients) < 2)  # noqa: PLR2004
+            | _protection(provider, policies.of(provider))
             for provider in declaration.providers
         ],
         # Quotas, grants and denials fill the sets, so that these are written after them.
@@ -230,6 +235,52 @@ def _checks(checking: Checking) -> _Json:
     }
 
 
+def _protection(provider: Provider, policies: Mapping[int, Protection]) -> _Json:
+    """Each policy once, with the numbers of its operations; nothing where nothing is declared."""
+    numbers: dict[str, list[int]] = {}
+    for number, policy in sorted(policies.items()):
+        numbers.setdefault(policy.name, []).append(number)
+    by_name = {policy.name: policy for policy in policies.values()}
+    written = [_policy(by_name[name], of) for name, of in numbers.items()]
+    refused = {"unprotected": "refuse"} if provider.unprotected == "refuse" else {}
+    return ({"protection": written} if written else {}) | refused
+
+
+def _policy(policy: Protection, operations: Sequence[int]) -> _Json:
+    until = policy.report_until
+    return {
+        "name": policy.name,
+        "operations": operations,
+        "purpose": policy.purpose,
+        "unknown_fields": policy.unknown_fields,
+        "enforce_from": _first_second(until) if until else None,
+        "body_bytes": policy.body_bytes,
+        "fields": [
+            {
+                "at": rule.at,
+                "category": rule.category or None,
+                "personal": bool(rule.category) and is_personal(rule.category),
+                "do": action_json(rule.do),
+                **({"repeated": True} if rule.repeated else {}),
+            }
+            for rule in policy.fields
+        ],
+    }
+
+
+def action_json(action: Action) -> str | _Json:
+    """Say what becomes of a field, as the engine reads it."""
+    match action:
+        case Mask():
+            return {"mask": {"keep": action.keep}}
+        case Generalise(to="geo"):
+            return {"generalise": {"geo": action.decimals}}
+        case Generalise():
+            return {"generalise": action.to}
+        case _:
+            return action.kind
+
+
 def _quota(provider: Provider, quota: Quota, sets: _OperationSets) -> _Json:
     """What a model does not ask for is left out, so that its count goes on when that is all that changes."""
     by_model: Mapping[str, _Json] = {
@@ -367,6 +418,7 @@ def _grant(grant: Grant, sets: _OperationSets) -> _Json:
         "enforce_from": _first_second(grant.enforce_from) if grant.enforce_from else None,
         **_limit(grant.limit),
         **({"class": grant.call_class} if grant.call_class != "normal" else {}),
+        **({"unprotected": "refuse"} if grant.unprotected == "refuse" else {}),
     }
 
 

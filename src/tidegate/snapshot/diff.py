@@ -17,10 +17,11 @@ from typing import Any, cast
 from tidegate.domain.attach import AttachBasic, AttachCookie, AttachHeader, AttachPart, AttachQuery
 from tidegate.domain.declaration import Client, Consumer, Declaration, Denial, Grant, Provider
 from tidegate.domain.operation import Operation
+from tidegate.domain.protection import Protection
 
 _READ_MAX = 2000
 """Longer texts were not written by hand."""
-_Item = Client | Consumer | Provider | Grant | Denial | Operation
+_Item = Client | Consumer | Provider | Grant | Denial | Operation | Protection
 
 
 class ChangeKind(StrEnum):
@@ -104,7 +105,7 @@ def _fields(path: str, old: Any, new: Any) -> Iterator[Change]:
             yield Change(place, ChangeKind.CHANGED, _text(before), _text(after))
 
 
-def _summary(item: _Item) -> str:
+def _summary(item: _Item) -> str:  # noqa: PLR0911 (one for each kind of item)
     match item:
         case Client():
             return ", ".join(part for part in (item.title, item.region) if part)
@@ -119,6 +120,14 @@ def _summary(item: _Item) -> str:
             return f"{_text(item.operations)}{_scope(item.consumers + item.clients)}: {item.reason}"
         case Operation():
             return f"{item.method} {item.path}"
+        case Protection():
+            return _policy(item)
+
+
+def _policy(policy: Protection) -> str:
+    until = f", {_report(policy.report_until)}" if policy.report_until else ""
+    operations = ", ".join(":".join(one) for one in policy.operations)
+    return f"{operations}, {len(policy.fields)} fields for {policy.purpose}{until}"
 
 
 def _report(enforce_from: date | None) -> str:

@@ -85,7 +85,7 @@ def process(environment: Path) -> Run:
             input=given,
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=115,
         )
         return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 

@@ -30,3 +30,13 @@ def test_a_refused_call_shows_the_step_that_refuses_and_the_problem(connected):
     told = json.loads(connected(*words, "--json").out)
     assert (told["allowed"], told["outcome"]) == (False, "denied")
     assert told["steps"][-1]["step"] == "decide"
+
+
+def test_quotas_take_their_part_and_the_grant_still_is_what_allows(connected, environment):
+    file = environment / "tidegate.yaml"
+    quota = "    quotas: {account: {amount: 100, window: 1m, model: gcra}}\n"
+    file.write_text(file.read_text().replace("  ledger:\n", "  ledger:\n" + quota))
+    assert connected("apply").code == 0
+    ended = connected("explain", "shop", "get", "/ledger/v1/accounts", "--client", "acme")
+    assert "costs 1 of quota `account`" in ended.out
+    assert ended.out.endswith("allowed by grants[0], to https://api.ledger.test\n")

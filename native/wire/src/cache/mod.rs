@@ -102,7 +102,7 @@ impl Cache {
                 // What others changed while this one was not there is not known here.
                 disk.clear();
             }
-            Self { tier, disk, stamps, ..Self::new(bounds) }
+            Self { stamps, disk, tier, ..Self::new(bounds) }
         });
         failed.map_or(Ok(cache), Err)
     }

@@ -47,7 +47,7 @@ pub struct Held {
 }
 
 pub struct Folder {
-    folder: PathBuf,
+    root: PathBuf,
     bytes_max: u64,
     index: Arc<Mutex<Index>>,
     reads: Mutex<Option<Sender<Asked>>>,
@@ -114,7 +114,7 @@ impl Folder {
         })?;
         let reads = Mutex::new(Some(reads));
         Ok(Self {
-            folder,
+            root: folder,
             bytes_max: settings.bytes,
             index,
             reads,
@@ -124,7 +124,7 @@ impl Folder {
     }
 
     fn write(&self, place: &str, bytes: &[u8]) -> io::Result<()> {
-        let path = path(&self.folder, place);
+        let path = path(&self.root, place);
         if let Some(shard) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(shard)?;
         }
@@ -138,7 +138,7 @@ impl Folder {
 
     fn drop_files(&self, places: &[Place]) {
         for place in places {
-            let _ = fs::remove_file(path(&self.folder, place));
+            let _ = fs::remove_file(path(&self.root, place));
         }
     }
 }
@@ -206,7 +206,7 @@ impl Folder {
     /// The last call: what is here counts as right at the next start.
     pub fn close(&self) {
         *locked(&self.reads) = None;
-        let closed = self.folder.join(CLOSED);
+        let closed = self.root.join(CLOSED);
         if let Err(error) =
             OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(closed)
         {

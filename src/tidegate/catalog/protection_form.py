@@ -1,0 +1,155 @@
+"""The form of `protection`: what of a request goes to a provider, and in which form."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
+from pydantic.functional_validators import model_validator
+
+from tidegate.catalog.entry import Entry
+from tidegate.catalog.errors import shown
+from tidegate.catalog.fields import Date, Name, Size, refuse
+from tidegate.catalog.selectors import WrongSelectorError, read_selector
+from tidegate.domain.category import CATEGORY_PATTERN, is_category
+from tidegate.domain.protection import BODY_BYTES, BODY_BYTES_MAX
+
+FIELDS_MAX = 1_000
+
+
+def _check_category(text: str) -> str:
+    if not is_category(text):
+        refuse(
+            f"{shown(text)} is not a dotted word",
+            "write it in lower case, the most general first, like `contact.email`",
+        )
+    return text
+
+
+def _check_at(text: str) -> str:
+    try:
+        read_selector(text)
+    except WrongSelectorError as wrong:
+        refuse(str(wrong), wrong.hint)
+    return text
+
+
+Category = Annotated[
+    str,
+    AfterValidator(_check_category),
+    WithJsonSchema({"type": "string", "pattern": f"^{CATEGORY_PATTERN}$"}),
+]
+SelectorText = Annotated[str, AfterValidator(_check_at)]
+
+
+class MaskDo(Entry):
+    """Put `*` in the place of characters, except the last few."""
+
+    mask: int = Field(ge=0, le=16)
+    """How many of the last characters stay; never more than half."""
+
+
+class GeoEntry(Entry):
+    """A coordinate with fewer decimals."""
+
+    geo: int = Field(ge=0, le=6)
+    """How many; 2 are about a kilometre."""
+
+
+class GeneraliseDo(Entry):
+    """Say less exactly."""
+
+    generalise: Annotated[
+        Annotated[Literal["month", "year", "ip"], Tag("word")] | Annotated[GeoEntry, Tag("geo")],
+        Discriminator(lambda value: "word" if isinstance(value, str) else "geo"),
+    ]
+    """`month` or `year` of a date, the network of an IP address (/24, /48), or `{geo: 2}`."""
+
+
+DoWord = Literal["allow", "drop", "reject", "mask"]
+_DO_FORMS = {"mask": "MaskDo", "generalise": "GeneraliseDo"}
+
+
+def _do_form(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "DoWord"
+    if isinstance(value, dict):
+        return next((form for key, form in _DO_FORMS.items() if key in value), None)
+    return type(value).__name__ if isinstance(value, Entry) else None
+
+
+DoForm = Annotated[
+    Annotated[DoWord, Tag("DoWord")]
+    | Annotated[MaskDo, Tag("MaskDo")]
+    | Annotated[GeneraliseDo, Tag("GeneraliseDo")],
+    Discriminator(
+        _do_form,
+        custom_error_type="do_form",
+        custom_error_message=(
+            "what is done is `allow`, `drop`, `reject`, `mask`, or a mapping with `mask` or "
+            "`generalise`"
+        ),
+    ),
+]
+
+
+class FieldEntry(Entry):
+    """What becomes of the fields that a selector finds; the most specific one holds."""
+
+    at: SelectorText
+    """Where: `body $.a[*].b` (JSONPath), `body /a/b` (JSON Pointer), `form name`, `form name[*]`,
+    `query name`, `header name` or `path name`."""
+    category: Category | None = None
+    """Of which kind the data is, as a dotted word (`contact.email`); `none` says nothing of anybody."""
+    do: DoForm
+    """What becomes of it."""
+    repeated: bool = False
+    """It may stand more than once in a form, a query or the header."""
+
+
+class ProtectionBoundsEntry(Entry):
+    """How much a policy reads of a request."""
+
+    body: Size = BODY_BYTES
+    """Bytes of a body, at most 10MiB; a larger one is refused."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> ProtectionBoundsEntry:
+        if self.body > BODY_BYTES_MAX:
+            refuse("a body that a policy reads has at most 10MiB")
+        return self
+
+
+class ProtectionEntry(Entry):
+    """The policy of some operations: of their requests nothing goes out that no rule lets go."""
+
+    name: Name | None = None
+    """How problems call this policy; its place in the file where absent."""
+    operations: list[str] = Field(min_length=1)
+    """`PROVIDER:OPERATION`, the operation by id or `METHOD /path`, either with `*`."""
+    purpose: Category
+    """What the data is sent for, as a dotted word (`payment`, `marketing.email`)."""
+    legal_basis: (
+        Literal[
+            "consent",
+            "contract",
+            "legal_obligation",
+            "vital_interests",
+            "public_task",
+            "legitimate_interests",
+        ]
+        | None
+    ) = None
+    """Why it may be (article 6 of the GDPR)."""
+    subjects: list[Category] = []
+    """Whom it is about (`customer`, `employee`)."""
+    categories: list[Category] = []
+    """Of which kinds the data is that the operations carry, besides what `fields` say."""
+    fields: list[FieldEntry] = Field(default=[], max_length=FIELDS_MAX)
+    """What becomes of each field."""
+    unknown_fields: Literal["reject", "drop"] = "reject"
+    """What becomes of a field that no rule is for: the call is refused, or it goes without."""
+    report_until: Date | None = None
+    """Until this day calls go as they are, and what would become of them is recorded."""
+    bounds: ProtectionBoundsEntry = ProtectionBoundsEntry()
+    """How much is read."""

@@ -1,0 +1,185 @@
+"""What goes to providers is declared field by field; what could not be told apart is refused with its place."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from tidegate.catalog import ConfigErrors, load, weaknesses
+from tidegate.catalog.protection import Policies
+from tidegate.catalog.selectors import WrongSelectorError, read_selector
+from tidegate.domain.declaration import Declaration
+from tidegate.domain.protection import FieldRule, Generalise, Mask, Plain
+from tidegate.snapshot import changes, compile_snapshot
+
+HEAD = """version: 1
+clients: {acme: {}}
+consumers: {shop: {clients: [acme]}}
+providers:
+  crm:
+    origin: https://api.example.com
+    auth: bearer
+    operations: {PostPeople: POST /people, GetPerson: "GET /people/{id}"}
+grants:
+  - {consumer: shop, provider: crm, operations: ["*"]}
+"""
+LINES = HEAD.count("\n")
+
+
+def declared(folder: Path, protection: str, *, head: str = HEAD) -> Declaration:
+    (folder / "tidegate.yaml").write_text(f"{head}protection:\n{protection}")
+    return load(folder)
+
+
+def policy(fields: str, more: str = "") -> str:
+    return f'  - operations: ["crm:PostPeople"]\n    purpose: sales\n    fields: {fields}\n{more}'
+
+
+def mistakes(folder: Path, protection: str) -> list[str]:
+    with pytest.raises(ConfigErrors) as caught:
+        declared(folder, protection)
+    return [f"{e.line - LINES - 1}: {e.message} {e.hint}" for e in caught.value.errors]
+
+
+def test_a_policy_says_what_becomes_of_each_field(tmp_path: Path):
+    found = declared(
+        tmp_path,
+        policy(
+            '[{at: "body $.email", category: contact.email, do: allow},'
+            ' {at: "body $.born", do: {generalise: month}},'
+            ' {at: "body $.home.lat", do: {generalise: {geo: 2}}},'
+            ' {at: "body $.card", do: {mask: 4}}, {at: "query debug", do: drop}]',
+            "    report_until: 2027-01-31\n    unknown_fields: drop\n    bounds: {body: 2MiB}\n",
+        ),
+    )
+    (one,) = found.protection
+    assert one.fields == (
+        FieldRule("body $.email", Plain("allow"), "contact.email"),
+        FieldRule("body $.born", Generalise("month")),
+        FieldRule("body $.home.lat", Generalise("geo", 2)),
+        FieldRule("body $.card", Mask(4)),
+        FieldRule("query debug", Plain("drop")),
+    )
+    assert (one.name, one.report_until, one.body_bytes) == (
+        "protection[0]",
+        date(2027, 1, 31),
+        2 * 1024**2,
+    )
+    assert one.sends == ("contact.email",)
+    assert Policies(found).of(found.providers[0]) == {0: one}
+
+
+def test_the_engine_is_given_the_policy_once_with_its_operations(tmp_path: Path):
+    text = '  - {operations: ["crm:*"], purpose: sales, fields: [{at: query q, do: {mask: 2}}]}\n'
+    snapshot = json.loads(compile_snapshot(declared(tmp_path, text), 1, [], []))
+    (written,) = snapshot["providers"][0]["protection"]
+    assert written["operations"] == [0, 1]
+    assert written["fields"] == [
+        {"at": "query q", "category": None, "personal": False, "do": {"mask": {"keep": 2}}}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("protection", "said"),
+    [
+        (policy("[{at: body email, do: allow}]"), "3: `email` is not a place in a body"),
+        (policy('[{at: "bdy $.a", do: allow}]'), "did you mean `body`?"),
+        (policy("[{at: query, do: allow}]"), "does not say which field"),
+        (policy("[{at: header Content-Length, do: drop}]"), "frames or routes the call"),
+        (policy("[{at: query q, do: alow}]"), "did you mean `allow`?"),
+        (policy("[{at: query q, do: {masc: 3}}]"), "what is done is `allow`, `drop`"),
+        (policy("[{at: query q, do: {mask: 99}}]"), "less than or equal to 16"),
+        (policy("[{at: query q, category: Contact, do: drop}]"), "is not a dotted word"),
+        (policy("[{at: path id, do: drop}]"), "is another path"),
+        (policy("[{at: query q, do: drop}, {at: query q, do: allow}]"), "has a rule already"),
+        (
+            policy('[{at: "body $.a[*].b", do: drop}, {at: "body $.*[0].b", do: allow}]'),
+            "can select one field neither is more specific",
+        ),
+        (
+            policy('[{at: "body $.a[0]", do: drop}, {at: body /a/0, do: allow}]'),
+            "can select one field",
+        ),
+        ('  - {operations: ["crm:PostPeopel"], purpose: sales}\n', "did you mean `PostPeople`?"),
+        ('  - {operations: ["cmr:PostPeople"], purpose: sales}\n', "did you mean `crm`?"),
+        ("  - {operations: [crm], purpose: sales}\n", "write `PROVIDER:OPERATION`"),
+        ('  - {operations: ["crm:*"]}\n', "`purpose` is missing"),
+        ('  - {operations: ["crm:*"], purpose: sales, unknown_fields: keep}\n', "one of `reject`"),
+        ('  - {operations: ["crm:*"], purpose: a, bounds: {body: 11MiB}}\n', "at most 10MiB"),
+        (
+            (
+                '  - {operations: ["crm:*"], purpose: a}\n'
+                '  - {operations: ["crm:GET /people/{id}"], purpose: b}\n'
+            ),
+            "2: the policy `protection[0]` has operations of `GET /people/{id}` already",
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_its_place_and_what_would_be_right(
+    tmp_path: Path, protection: str, said: str
+):
+    found = mistakes(tmp_path, protection)
+    assert any(said in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "ties"),
+    [
+        ("body $.a[*].b", "body $.a.x.b", False),
+        ("body $.a[*].b", "body $['a'][*][\"b\"]", True),
+        ("body $.a", "body $.a.b", False),
+        ("body $.*", "body $[*]", True),
+        ("body $.a.*", "body $.*.b", True),
+        ("body $.a[0]", "body $.a.b", False),
+        ("body /a/0", "body $.a['0']", True),
+        ("form metadata[*]", "form metadata[x]", False),
+        ("form metadata[*]", "form *[x]", True),
+        ("form email", "query email", False),
+        ("header X-Email", "header x-email", True),
+        # Only the engine knows what these find.
+        ("body $..b", "body $.a.b", False),
+        ("body $.a[?@.b > 1]", "body $.a[*]", False),
+    ],
+)
+def test_two_selectors_tie_where_one_field_can_be_found_by_both(
+    one: str, other: str, *, ties: bool
+):
+    assert read_selector(one).ties(read_selector(other)) is ties
+    assert read_selector(other).ties(read_selector(one)) is ties
+
+
+@pytest.mark.parametrize("text", ["body /a~2b", "body $." + "a." * 600, "path a/b", "header a b"])
+def test_a_selector_that_selects_nothing_is_refused(text: str):
+    with pytest.raises(WrongSelectorError):
+        read_selector(text)
+
+
+def test_operations_without_a_policy_are_named_as_weak(tmp_path: Path):
+    found = [w.what for w in weaknesses(declared(tmp_path, policy("[{at: query q, do: drop}]")))]
+    assert any("`GetPerson`" in what and "unprotected: refuse" in what for what in found), found
+
+
+def test_one_file_that_refuses_what_is_unprotected_makes_all_providers_refuse(tmp_path: Path):
+    (tmp_path / "more.yaml").write_text("unprotected: refuse\n")
+    head = HEAD.replace("version: 1\n", "version: 1\ninclude: [more.yaml]\n")
+    found = declared(tmp_path, policy("[]"), head=head)
+    snapshot = json.loads(compile_snapshot(found, 1, [], []))
+    assert snapshot["providers"][0]["unprotected"] == "refuse"
+    assert not any("no policy" in weakness.what for weakness in weaknesses(found))
+
+
+def test_a_grant_may_refuse_what_is_unprotected(tmp_path: Path):
+    head = HEAD.replace('["*"]}', '["*"], unprotected: refuse}')
+    snapshot = json.loads(compile_snapshot(declared(tmp_path, policy("[]"), head=head), 1, [], []))
+    assert snapshot["grants"][0]["unprotected"] == "refuse"
+    assert "unprotected" not in snapshot["providers"][0]
+
+
+def test_a_policys_difference_is_told_by_its_name(tmp_path: Path):
+    before = declared(tmp_path, policy("[{at: query q, do: drop}]"))
+    after = declared(tmp_path, policy("[{at: query q, do: allow}]"))
+    (change,) = changes(before, after)
+    assert change.path == "protection.protection[0].fields"
