@@ -414,8 +414,8 @@ mod raw {
         AccessToken, Arc, AttachPart, Bounds, Class, ClientIndex, Connection, Consumer, ConsumerIndex,
         Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Grant, Grants, HashMap, HeaderName,
         HeaderValue, HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet,
-        OperationTable, Origin, Plan, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawChecks, RawQuota, Resilience,
-        Rules, Signer, SnapshotError, TlsPolicy, admit,
+        OperationTable, Origin, Plan, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawChecks, RawQuota,
+        Resilience, Rules, Signer, SnapshotError, TlsPolicy, admit,
     };
     use crate::admit::Scope;
     use jsonwebtoken::Algorithm;

@@ -168,6 +168,8 @@ class _Lines:
             say_below((record.detail, QUIET), indent=self._widths[0] + 2)
         if fate := _fate(record):
             say_below((fate, QUIET), indent=self._widths[0] + 2)
+        if record.schema:
+            say_below((f"would be refused: {record.schema}", WEAK), indent=self._widths[0] + 2)
 
 
 def _words(record: CallRecord) -> tuple[str, ...]:

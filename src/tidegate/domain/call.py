@@ -16,7 +16,8 @@ class CallRecord:
     where the operation is declared as cached. `steps_us` is step name → duration.
     `retries` counts tries after the first. `breaker` is what the breaker did to this call (`open`,
     `probe`) or this call to it (`opened`, `closed`); `failover` the origin that stood in for the
-    operation's own; `hedge` what became of a second request (`won`, `lost`).
+    operation's own; `hedge` what became of a second request (`won`, `lost`). `schema` says what of it
+    does not fit what is declared of requests and answers, and would be refused if that were enforced.
     """
 
     id: str
@@ -53,6 +54,7 @@ class CallRecord:
     quota: str | None = None
     wait_ms: int | None = None
     cost: int | None = None
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,6 +274,7 @@ calls = sa.Table(
     sa.Column("quota", sa.Text),
     sa.Column("wait_ms", sa.BigInteger),
     sa.Column("cost", sa.BigInteger),
+    sa.Column("schema", sa.Text),
 )
 
 # Calls summed by hour, in the transaction that stores them. `latency` is a class of duration

@@ -70,8 +70,8 @@ impl Checks {
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let enforces = answers == Mode::Enforce;
         let minimises = enforces && !self.minimum.is_all() && status.is_success();
-        let rewrites =
-            minimises || enforces && (self.rules.html == Html::Escape || self.rules.prototype == Prototype::Drop);
+        let rewrites = minimises
+            || enforces && (self.rules.html == Html::Escape || self.rules.prototype == Prototype::Drop);
         if is_bodyless {
             if rewrites {
                 // What a GET would be answered with has another length.
@@ -107,10 +107,13 @@ impl Checks {
             return Ok(None);
         }
         let headers = std::iter::once(CONTENT_ENCODING)
-            .flat_map(|name| parts.headers.get_all(name).iter().cloned().map(move |value| (CONTENT_ENCODING, value)))
+            .flat_map(|name| {
+                parts.headers.get_all(name).iter().cloned().map(move |value| (CONTENT_ENCODING, value))
+            })
             .collect();
         if status == StatusCode::PARTIAL_CONTENT {
-            let violation = Violation::new("body", "content-range", "the whole, of which a part cannot be judged");
+            let violation =
+                Violation::new("body", "content-range", "the whole, of which a part cannot be judged");
             self.misfit(unread, &violation, told)?;
             return Ok(None);
         }
@@ -188,16 +191,25 @@ fn declared(
             return Err(Violation::new("head", "status", "one of the declared statuses"));
         }
         let fits = media_type.is_some_and(|one| {
-            one.is_json() || described.answers.iter().flatten().any(|(_, types)| types.find(&one.name).is_some())
+            one.is_json()
+                || described.answers.iter().flatten().any(|(_, types)| types.find(&one.name).is_some())
         });
         return if fits || is_empty || !is_locked {
             Ok(None)
         } else {
-            Err(Violation::new("head", "content-type", "JSON, or a media type that the operation answers with"))
+            Err(Violation::new(
+                "head",
+                "content-type",
+                "JSON, or a media type that the operation answers with",
+            ))
         };
     };
     if types.is_empty() {
-        return if is_empty || !is_locked { Ok(None) } else { Err(Violation::new("body", "content", "no body")) };
+        return if is_empty || !is_locked {
+            Ok(None)
+        } else {
+            Err(Violation::new("body", "content", "no body"))
+        };
     }
     match media_type.and_then(|one| types.find(&one.name)) {
         Some(Content::Json(id)) if media_type.is_some_and(MediaType::is_json) => Ok(Some(*id)),

@@ -132,13 +132,7 @@ impl Check<'_> {
     }
 
     /// Where only one alternative is for a value of this type, that one says what is wrong.
-    fn none_fits(
-        &mut self,
-        alternatives: &[Id],
-        node: &Node,
-        at: &Place<'_>,
-        keyword: &'static str,
-    ) -> Fits {
+    fn none_fits(&mut self, alternatives: &[Id], node: &Node, at: &Place<'_>, keyword: &'static str) -> Fits {
         let mut likely = alternatives.iter().filter(|id| self.admits(**id, node));
         if let (Some(id), None, false) = (likely.next(), likely.next(), self.quiet) {
             self.value(*id, node, at)?;
@@ -233,13 +227,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn map(
-        &mut self,
-        rules: &MapRules,
-        members: &[(String, Node)],
-        whole: &Node,
-        at: &Place<'_>,
-    ) -> Fits {
+    fn map(&mut self, rules: &MapRules, members: &[(String, Node)], whole: &Node, at: &Place<'_>) -> Fits {
         if let Some(min) = rules.min.filter(|min| members.len() < *min) {
             return Err(self.misfit_by(at, "minProperties", || format!("{min} properties or more")));
         }

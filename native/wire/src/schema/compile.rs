@@ -255,8 +255,7 @@ impl<'d> Compiler<'d> {
     }
 
     fn list_rules(&mut self, words: &'d Map<String, Value>) -> Result<Option<ListRules>, String> {
-        const WORDS: [&str; 6] =
-            ["minItems", "maxItems", "uniqueItems", "prefixItems", "items", "contains"];
+        const WORDS: [&str; 6] = ["minItems", "maxItems", "uniqueItems", "prefixItems", "items", "contains"];
         if !WORDS.iter().any(|word| words.contains_key(*word)) {
             return Ok(None);
         }

@@ -84,7 +84,8 @@ pub enum Split {
 impl MediaTypes {
     /// The most exact that is declared: the type itself, `type/*`, `*/*`.
     pub fn find(&self, media_type: &str) -> Option<&Content> {
-        let find = |wanted: &str| self.0.iter().find(|(name, _)| **name == *wanted).map(|(_, content)| content);
+        let find =
+            |wanted: &str| self.0.iter().find(|(name, _)| **name == *wanted).map(|(_, content)| content);
         let main = media_type.split('/').next().unwrap_or_default();
         find(media_type).or_else(|| find(&format!("{main}/*"))).or_else(|| find("*/*"))
     }
@@ -207,9 +208,8 @@ impl RawOperation {
             None => None,
         };
         let read = |by_status: &'d HashMap<Box<str>, HashMap<Box<str>, RawContent>>| {
-            let read = by_status
-                .iter()
-                .map(|(status, types)| Ok((status.clone(), media_types(types, answers)?)));
+            let read =
+                by_status.iter().map(|(status, types)| Ok((status.clone(), media_types(types, answers)?)));
             read.collect::<Result<HashMap<_, _>, String>>()
         };
         let answers = self.answers.as_ref().map(read).transpose()?;
@@ -245,9 +245,7 @@ fn media_types<'d>(
     let mut types = Vec::with_capacity(raw.len());
     for (name, content) in raw {
         let content = match (&content.schema, &content.form) {
-            (_, Some(form)) => {
-                Content::Form { fields: read_all(form, schemas)?, closed: content.closed }
-            }
+            (_, Some(form)) => Content::Form { fields: read_all(form, schemas)?, closed: content.closed },
             (Some(schema), None) => Content::Json(schemas.add(schema)?),
             (None, None) => Content::Any,
         };

@@ -35,9 +35,7 @@ pub enum Prototype {
 pub fn refused(node: &Node, html: Html, prototype: Prototype) -> Result<(), Violation> {
     let is_markup = |text: &str| html == Html::Refuse && has_markup(text);
     match node {
-        Node::Text(text) if is_markup(text) => {
-            Err(Violation::new("body", "html", "texts without markup"))
-        }
+        Node::Text(text) if is_markup(text) => Err(Violation::new("body", "html", "texts without markup")),
         Node::List(items) => items.iter().try_for_each(|item| refused(item, html, prototype)),
         Node::Map(members) => members.iter().try_for_each(|(name, member)| {
             if is_markup(name) {
@@ -212,9 +210,9 @@ fn value(node: &Node) -> Value {
         Node::Number(_) => Value::from(0),
         Node::Text(_) => Value::String(String::new()),
         Node::List(items) => Value::Array(items.iter().map(value).collect()),
-        Node::Map(members) => {
-            Value::Object(members.iter().map(|(name, node)| (name.clone(), value(node))).collect::<Map<_, _>>())
-        }
+        Node::Map(members) => Value::Object(
+            members.iter().map(|(name, node)| (name.clone(), value(node))).collect::<Map<_, _>>(),
+        ),
     }
 }
 
@@ -238,7 +236,10 @@ mod tests {
         let answer = r#"{"data":[{"id":1,"email":"a"},{"id":2,"email":"b","ssn":"c"}],"more":true}"#;
         assert_eq!(of(&["$.data[*].id"], &[], answer), r#"{"data":[{"id":1},{"id":2}]}"#);
         assert_eq!(of(&["$.data[1]"], &["$..ssn"], answer), r#"{"data":[{"id":2,"email":"b"}]}"#);
-        assert_eq!(of(&[], &["$.data[*]['email','ssn']"], answer), r#"{"data":[{"id":1},{"id":2}],"more":true}"#);
+        assert_eq!(
+            of(&[], &["$.data[*]['email','ssn']"], answer),
+            r#"{"data":[{"id":1},{"id":2}],"more":true}"#
+        );
         assert_eq!(of(&["$.nothing"], &[], answer), "{}");
         assert_eq!(of(&["$"], &["$"], answer), "{}");
         assert_eq!(of(&["$[*].id"], &[], "[1,{\"x\":2}]"), "[{}]");
@@ -246,7 +247,10 @@ mod tests {
 
     #[test]
     fn numbers_are_passed_on_as_they_came() {
-        assert_eq!(of(&["$.n"], &[], r#"{"n":123456789012345678901234567890,"m":1.10}"#), r#"{"n":123456789012345678901234567890}"#);
+        assert_eq!(
+            of(&["$.n"], &[], r#"{"n":123456789012345678901234567890,"m":1.10}"#),
+            r#"{"n":123456789012345678901234567890}"#
+        );
     }
 
     #[test]

@@ -41,10 +41,6 @@ impl MediaType {
         sub == "json" || sub.ends_with("+json")
     }
 
-    pub fn is_form(&self) -> bool {
-        self.name == "application/x-www-form-urlencoded"
-    }
-
     /// JSON is UTF-8 (RFC 8259 §8.1); whoever says otherwise means other characters.
     pub fn is_utf8(&self) -> bool {
         self.charset.as_deref().is_none_or(|name| matches!(name, "utf-8" | "utf8" | "us-ascii"))

@@ -24,8 +24,10 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use crate::error::{Code, Refusal};
+use compile::Compiler;
 use document::{Described, Document};
 use hygiene::{Html, Minimum, Prototype};
+use json::Node;
 use place::Violation;
 
 /// Values in a body that is looked into, those inside others counted too.
@@ -299,6 +301,20 @@ impl Checks {
     }
 }
 
+/// What of a document does not fit a schema, with its `$defs`; for whoever tries schemas by themselves.
+pub fn misfit(schema: &str, document: &[u8]) -> Result<Option<String>, String> {
+    let schema: serde_json::Value = serde_json::from_str(schema).map_err(|error| error.to_string())?;
+    let none = serde_json::Map::new();
+    let defs = schema.get("$defs").and_then(serde_json::Value::as_object).unwrap_or(&none);
+    let mut compiler = Compiler::new(defs)?;
+    let id = compiler.add(&schema)?;
+    let schemas = compiler.finish();
+    let judged = Node::read_within(document, VALUES_MAX)
+        .map_err(|fault| unreadable("body", fault))
+        .and_then(|node| check::check(&schemas, id, &node, "body"));
+    Ok(judged.err().map(|violation| violation.to_string()))
+}
+
 fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
     names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
@@ -307,7 +323,9 @@ fn passed_over(patterns: usize) -> String {
     match patterns {
         0 => String::new(),
         1 => "; one pattern of the document cannot be run in linear time and is not checked by".into(),
-        many => format!("; {many} patterns of the document cannot be run in linear time and are not checked by"),
+        many => {
+            format!("; {many} patterns of the document cannot be run in linear time and are not checked by")
+        }
     }
 }
 

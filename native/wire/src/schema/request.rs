@@ -36,9 +36,7 @@ impl Parts<'_> {
             AttachPart::Header { name, .. } => {
                 parameter.place == Where::Header && *name.as_str() == *parameter.name
             }
-            AttachPart::Query { name, .. } => {
-                parameter.place == Where::Query && **name == *parameter.name
-            }
+            AttachPart::Query { name, .. } => parameter.place == Where::Query && **name == *parameter.name,
             AttachPart::Basic { .. } | AttachPart::Cookie { .. } => false,
         });
         if attached || parameter.place != Where::Header {
