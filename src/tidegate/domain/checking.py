@@ -43,6 +43,18 @@ class CheckRules:
         return bool(said) and self.answers != "off"
 
     @property
+    def in_words(self) -> str:
+        """What is checked, for a line in a list."""
+        said = [
+            f"{what} {'refused' if mode == 'enforce' else 'reported'}"
+            for what, mode in (("requests", self.requests), ("answers", self.responses))
+            if mode != "off"
+        ]
+        if self.looks_at_answers:
+            said.append("rules for answers" + ("" if self.answers == "enforce" else " reported"))
+        return ", ".join(said)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is checked or changed."""
         return self.requests == self.responses == "off" and not self.looks_at_answers
@@ -59,3 +71,8 @@ class Checking:
     rules: tuple[CheckRules, ...]
     of: tuple[int | None, ...]
     schemas: str = ""
+
+    def of_operation(self, number: int) -> CheckRules | None:
+        """The rules of an operation; None where it has none."""
+        rule = self.of[number]
+        return None if rule is None else self.rules[rule]
