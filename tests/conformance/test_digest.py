@@ -112,6 +112,7 @@ def test_md5_alone_is_not_answered_unless_it_is_declared(tmp_path: Path):
         answer = front.call()
         assert (answer.status_code, answer.json()["code"]) == (503, "credential_unavailable")
         assert "md5: true" in answer.json()["detail"]
+        wait_until(lambda: len(server.statuses()) == 1)
         assert server.statuses() == ["401"]
 
 

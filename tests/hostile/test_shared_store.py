@@ -128,7 +128,8 @@ def test_a_store_that_is_slow_keeps_no_call_waiting(tmp_path: Path, answer: byte
               count=1, settled=False) as (one,),
     ):  # fmt: skip
         began = time.monotonic()
-        assert one.call() == 200
+        # Before the store is known to be slow, nothing may be known of what others used.
+        assert one.call() in {200, 429}
         took = time.monotonic() - began
         wait_until(lambda: one.shared["state"] == "lost")
         began = time.monotonic()

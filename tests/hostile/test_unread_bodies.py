@@ -180,3 +180,21 @@ def test_a_connection_answered_before_its_request_was_whole_is_not_used_again(
     assert answer is not None
     assert answer.status == 200
     assert len(connections) == 2
+
+
+def test_a_call_refused_before_its_body_was_read_tells_that_the_connection_ends(passage: Passage):
+    with raw(passage.address) as consumer:
+        # No token: nothing more is read of whoever shows none.
+        consumer.send(b"POST /there/x HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 4\r\n\r\n")
+        head = consumer.head().lower()
+    assert head.startswith(b"http/1.1 401 ")
+    assert b"\r\nconnection: close\r\n" in head
+
+
+def test_a_call_refused_that_has_no_body_leaves_the_connection_open(passage: Passage):
+    with raw(passage.address) as consumer:
+        for _ in range(2):
+            consumer.send(b"GET /there/x HTTP/1.1\r\nHost: gate.test\r\n\r\n")
+            answer = consumer.answer()
+            assert answer is not None
+            assert answer.status == 401

@@ -54,10 +54,10 @@ def plant(secret: bytes | str) -> None:
     _note("planted", {"value": value.hex(), "by": _planted[value]})
 
 
-def public(value: str | None) -> None:
-    """Search for this one no more: a credential's field that says whose it is, and proves nothing."""
+def public(value: bytes | str | None) -> None:
+    """Search for this one no more: it says whose a credential is, or is there by chance."""
     if value is not None:
-        _note("public", value.encode().hex())
+        _note("public", (value.encode() if isinstance(value, str) else value).hex())
 
 
 def may_hold(file: Path) -> Path:

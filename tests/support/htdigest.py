@@ -74,7 +74,8 @@ class DigestServer:
 
     def statuses(self) -> list[str]:
         """How it answered each call."""
-        return [line.split(" ")[1] for line in (self.folder / "calls.log").read_text().splitlines()]
+        whole = (self.folder / "calls.log").read_text().splitlines(keepends=True)
+        return [line.split(" ")[1].strip() for line in whole if line.endswith("\n")]
 
 
 def _prepare(folder: Path, root: Issued, user: str, password: str, *, sha256: bool) -> int:

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE,
+    RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -676,6 +676,11 @@ fn refusal_answer(refusal: &Refusal, trace: &Trace) -> Response<AnswerBody> {
         tell_limits(headers, throttled);
     }
     trace.tell_limits(headers);
+    if trace.blocks && !trace.progress.as_ref().is_some_and(|progress| progress.done.get()) {
+        // What is refused before its body was read ends the connection; the consumer is told, lest its next
+        // call goes there and is lost (RFC 9112 §9.6).
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     match refusal.code {
         Code::Unauthenticated => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tidegate\""));
@@ -710,6 +715,8 @@ pub struct Trace {
     started: Instant,
     pub event: Event,
     progress: Option<Rc<Progress>>,
+    /// Whether its body comes on a connection that nothing else is read from until it has ended (RFC 9112 §9.3).
+    blocks: bool,
     /// Its place among the calls at the provider.
     pub seat: Option<Seat>,
     /// Whose call this worker counts it as.
@@ -743,6 +750,7 @@ impl Trace {
             started: Instant::now(),
             event,
             progress: None,
+            blocks: request.version() < http::Version::HTTP_2 && !request.body().is_end_stream(),
             seat: None,
             under_way: None,
             responding: None,
@@ -783,6 +791,7 @@ impl Trace {
             started: Instant::now(),
             event,
             progress: None,
+            blocks: false,
             seat: None,
             under_way: None,
             responding: None,
