@@ -46,8 +46,8 @@ problems! {
     UnknownClient = "unknown_client", 404, "http_request_denied", "No such client for this consumer";
     UnknownConnection = "unknown_connection", 404, "http_request_denied", "No such connection";
     Denied = "denied", 403, "http_request_denied", "The call is not allowed";
-    SchemaViolation = "schema_violation", 422, "http_request_denied", "The request does not fit the provider's document";
     Throttled = "throttled", 429, "http_request_denied", "The call comes sooner than a limit allows";
+    SchemaViolation = "schema_violation", 422, "http_request_denied", "The request does not fit the provider's document";
     QuotaExceeded = "quota_exceeded", 429, "http_request_denied", "The provider's quota is used up";
     QueueTimeout = "queue_timeout", 429, "http_request_denied", "The provider's quota has no room in time";
     DestinationProhibited = "destination_prohibited", 502, "destination_ip_prohibited", "The provider's address is prohibited";
