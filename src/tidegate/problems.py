@@ -204,6 +204,14 @@ _LIST: Final = (
         "A limit on the consumer, the client or the grant is reached; `Retry-After` says until when.",
         Fixer.CONSUMER,
     ),
+    # check: whether it fits what the provider's document says.
+    Problem(
+        "schema_violation",
+        422,
+        "The request does not fit the provider's document",
+        "The provider's OpenAPI document, by which its requests are checked, has no such request.",
+        Fixer.CONSUMER,
+    ),
     # reserve: whether the provider has room for it.
     Problem(
         "quota_exceeded",

@@ -209,6 +209,11 @@ fn problems() -> Vec<(&'static str, u16, &'static str)> {
 }
 
 #[pyfunction]
+fn misfit(python: Python<'_>, schema: &str, document: &[u8]) -> PyResult<Option<String>> {
+    python.detach(|| tidegate_wire::schema::misfit(schema, document)).map_err(refused)
+}
+
+#[pyfunction]
 fn explain(python: Python<'_>, snapshot: &[u8], question: &str) -> PyResult<String> {
     python.detach(|| tidegate_wire::explain::explain(snapshot, question)).map_err(refused)
 }
@@ -258,7 +263,7 @@ fn classify_address(text: &str) -> Option<String> {
 mod _wire {
     #[pymodule_export]
     use super::{
-        Engine, EngineError, FetchError, classify_address, explain, problems, read_signals, simulate,
+        Engine, EngineError, FetchError, classify_address, explain, misfit, problems, read_signals, simulate,
         subject_index, try_sample, version,
     };
 }

@@ -19,6 +19,7 @@ use crate::dial::pool::Borrowed;
 use crate::echo::{Echo, Echoed};
 use crate::error::{Code, Refusal};
 use crate::forward::deadline::Limits;
+use crate::schema::Told;
 
 /// Why a stream was cut. What reaches the wire is an abort; what it was goes to the record.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,23 @@ pub enum StreamError {
     Deadline,
     #[error(transparent)]
     Http(#[from] hyper::Error),
+}
+
+impl StreamError {
+    /// While it can still be told.
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Echoed(echoed) => echoed.refusal(),
+            Self::Idle | Self::Deadline => {
+                Refusal::new(Code::ProviderTimeout, "The rest of the provider's answer did not come in time.")
+            }
+            other => Refusal::new(
+                Code::ResponseRejected,
+                "The provider's answer broke off or is larger than its bound.",
+            )
+            .because(other.to_string()),
+        }
+    }
 }
 
 /// How far the consumer's body has come; shared by the body and by who waits for the answer.
@@ -167,6 +185,7 @@ impl RequestBody {
             seen.push_back(data);
             fits = whole.len() <= max;
         }
+        seen.append(&mut self.again);
         self.again = seen;
         Ok(fits.then(|| whole.freeze()))
     }
@@ -192,7 +211,7 @@ impl RequestBody {
             }
         })?;
         let trailed =
-            |_| Refusal::new(Code::Unsupported, "A body that is to be signed or keyed has no trailers.");
+            |_| Refusal::new(Code::Unsupported, "A body that is signed, keyed or checked has no trailers.");
         frame.into_data().map(Some).map_err(trailed)
     }
 
@@ -326,7 +345,9 @@ pub struct ProviderStream {
     borrowed: Option<Borrowed>,
     echo: Option<Echo>,
     /// What came before the head went.
-    first: Option<Frame<Bytes>>,
+    ahead: VecDeque<Frame<Bytes>>,
+    /// The provider has sent all of it.
+    ended: bool,
     /// What came after bytes that had to go first.
     next: Option<Frame<Bytes>>,
     trace: Trace,
@@ -356,7 +377,8 @@ impl ProviderStream {
             moved: true,
             borrowed: Some(borrowed),
             echo,
-            first: None,
+            ahead: VecDeque::new(),
+            ended: false,
             next: None,
             trace,
         }
@@ -366,19 +388,46 @@ impl ProviderStream {
     pub async fn prime(&mut self, patience: Duration) -> Result<(), Refusal> {
         let first = std::future::poll_fn(|context| self.poll(context));
         match tokio::time::timeout(patience, first).await {
-            Ok(Some(Err(StreamError::Echoed(echoed)))) => Err(echoed.refusal()),
-            Ok(Some(Err(error))) => Err(Refusal::new(
-                Code::ResponseRejected,
-                "The provider's answer broke off or is larger than its bound.",
-            )
-            .because(error.to_string())),
+            Ok(Some(Err(error))) => Err(error.refusal()),
             Ok(Some(Ok(frame))) => {
                 // A frame that is there already comes after this one.
-                self.first = Some(frame);
+                self.ahead.push_back(frame);
                 Ok(())
             }
             Ok(None) | Err(_) => Ok(()),
         }
+    }
+
+    /// Take all of it in before any of it is passed on; None where it is larger than `max` bytes. It goes on as it
+    /// came, unless it is replaced.
+    pub async fn gather(&mut self, max: usize) -> Result<Option<Bytes>, Refusal> {
+        let mut whole = BytesMut::new();
+        let mut seen = VecDeque::new();
+        while whole.len() <= max
+            && let Some(frame) = std::future::poll_fn(|context| self.poll(context)).await
+        {
+            let frame = frame.map_err(|error| error.refusal())?;
+            if let Some(data) = frame.data_ref() {
+                whole.extend_from_slice(data);
+            }
+            seen.push_back(frame);
+        }
+        seen.append(&mut self.ahead);
+        self.ahead = seen;
+        if !self.ahead.is_empty() {
+            self.trace.is_to_go_on();
+        }
+        Ok((whole.len() <= max).then(|| whole.freeze()))
+    }
+
+    /// Pass other bytes on than those that were gathered. Trailers would speak of what came.
+    pub fn replace(&mut self, whole: Bytes) {
+        self.next = None;
+        self.ahead = VecDeque::from([Frame::data(whole)]);
+    }
+
+    pub fn told(&mut self) -> &mut Told {
+        &mut self.trace.told
     }
 
     /// Nobody reads along any more; what is still taken in is for the cache.
@@ -392,6 +441,7 @@ impl ProviderStream {
 
     /// The last byte has passed: the connection goes back, the call is recorded as it ended.
     fn finish(&mut self) {
+        self.ended = true;
         if let Some(borrowed) = self.borrowed.take() {
             borrowed.give_back();
         }
@@ -412,7 +462,10 @@ impl ProviderStream {
     }
 
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
-        if let Some(frame) = self.first.take().or_else(|| self.next.take()) {
+        if let Some(frame) = self.ahead.pop_front().or_else(|| self.next.take()) {
+            if self.ended && self.ahead.is_empty() {
+                self.trace.complete();
+            }
             return Poll::Ready(Some(Ok(frame)));
         }
         match Pin::new(&mut self.inner).poll_frame(context) {
@@ -457,12 +510,12 @@ impl ProviderStream {
     }
 
     pub fn is_end_stream(&self) -> bool {
-        self.first.is_none() && self.next.is_none() && self.held() == 0 && self.inner.is_end_stream()
+        self.ahead.is_empty() && self.next.is_none() && self.held() == 0 && self.inner.is_end_stream()
     }
 
     fn held(&self) -> usize {
-        let first = self.first.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len);
-        first + self.echo.as_ref().map_or(0, Echo::held)
+        let ahead: usize = self.ahead.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
+        ahead + self.echo.as_ref().map_or(0, Echo::held)
     }
 
     /// What was held is still to come, and nobody is told another length for it.

@@ -60,6 +60,8 @@ use crate::reserve::{Reservation, Waited, reserve};
 use crate::respond::{Route, clean, turn_round};
 use crate::route::path::parameter_names;
 use crate::route::{Routed, address, route};
+use crate::schema::answer::{Judged, Looking};
+use crate::schema::{self, Checks};
 use crate::shed;
 use crate::sign;
 use crate::snapshot::{AccessToken, ClientIndex, Connection, ConsumerIndex, ProviderIndex, Snapshot};
@@ -126,6 +128,8 @@ struct FromProvider {
     deadline: Instant,
     /// Where it goes besides to the consumer.
     keeping: Option<Box<Keeping>>,
+    /// What its body is held against, before any of it goes on.
+    looking: Option<Box<Looking>>,
 }
 
 impl Answer {
@@ -155,6 +159,14 @@ impl FromProvider {
         if may_refuse && let Err(refusal) = stream.prime(FIRST_PIECE).await {
             return refused(&refusal, stream.into_trace());
         }
+        if let Some(looking) = &self.looking
+            && let Err(refusal) = looked(looking, &mut stream).await
+        {
+            if let Some(keeping) = self.keeping {
+                keeping.refuse(&refusal);
+            }
+            return refused(&refusal, stream.into_trace());
+        }
         let stream = Box::new(stream);
         let body = match self.keeping {
             Some(keeping) => AnswerBody::Reading(fill::begin(stream, keeping)),
@@ -162,6 +174,15 @@ impl FromProvider {
         };
         Response::from_parts(self.parts, body)
     }
+}
+
+/// Judge the body, and let go on what may.
+async fn looked(looking: &Looking, stream: &mut ProviderStream) -> Result<(), Refusal> {
+    let whole = stream.gather(looking.body_max()).await?;
+    if let Judged::Changed(body) = looking.judge(whole.as_ref(), stream.told())? {
+        stream.replace(body);
+    }
+    Ok(())
 }
 
 async fn call(
@@ -249,12 +270,17 @@ async fn call(
         at,
     };
 
+    // check: does the request fit the provider's document, where it is held against it?
+    let content = match allowed.routed.operation.checks.as_ref() {
+        None => Content::Coming(incoming),
+        Some(checks) => going.check(checks, &mut parts, incoming, trace).await?,
+    };
     let restoring = going.restoring(&mut parts.headers);
 
     // 5. protect: what of it goes out, and in which form. From here on it is what is sent.
     let content = match &allowed.routed.operation.policy {
-        None => going.unprotected(incoming, trace)?,
-        Some(policy) => Box::pin(going.protect(policy, &mut parts, incoming, now, trace)).await?,
+        None => going.unprotected(content, trace)?,
+        Some(policy) => Box::pin(going.protect(policy, &mut parts, content, now, trace)).await?,
     };
 
     // 6. cache: an answer that is stored is given; else it is known what to do with the provider's.
@@ -268,7 +294,7 @@ async fn call(
 /// A request's body, before it is known how it goes.
 enum Content {
     Coming(Incoming),
-    /// Read ahead, to be keyed.
+    /// Read ahead, to be checked or keyed.
     Begun(RequestBody, Rc<Progress>),
     /// Of our own making: a call of ours, or a body as it goes out.
     Held(Option<Bytes>),
@@ -301,6 +327,38 @@ struct Going<'c> {
 }
 
 impl Going<'_> {
+    /// For an operation that declares what its requests and answers are held against.
+    async fn check(
+        &mut self,
+        checks: &Checks,
+        parts: &mut Parts,
+        incoming: Incoming,
+        trace: &mut Trace,
+    ) -> Result<Content, Refusal> {
+        let provider = self.allowed.routed.provider;
+        let query = outgoing_query(self.query.as_deref(), provider, None);
+        let (query, headers) = (query.as_deref().map(String::as_str), &parts.headers);
+        let asked = schema::request::Parts { path: &self.path, query, headers, provider };
+        let reads = checks.request(&asked, !incoming.is_end_stream(), &mut trace.told)?;
+        let content = if reads {
+            let (mut body, progress) =
+                RequestBody::new(Some(incoming), provider.bounds.request_body_bytes, true);
+            let whole = body.look_ahead(checks.body_max(), &self.limits).await?;
+            checks.request_body(&parts.headers, whole.as_deref(), &mut trace.told)?;
+            Content::Begun(body, progress)
+        } else {
+            Content::Coming(incoming)
+        };
+        if checks.judges_answers() {
+            // A part cannot be judged, nor what is coded in a way that is not known here.
+            parts.headers.remove(RANGE);
+            parts.headers.remove(IF_RANGE);
+            echo::limit_codings(&mut parts.headers);
+        }
+        self.at = trace.step(Step::Check, self.at);
+        Ok(content)
+    }
+
     /// What is restored in the answer; then it must be one that can be read.
     fn restoring(&self, headers: &mut HeaderMap) -> Option<Restoring> {
         let Routed { provider, operation, .. } = &self.allowed.routed;
@@ -311,12 +369,12 @@ impl Going<'_> {
     }
 
     /// Step 5, for an operation without a policy.
-    fn unprotected(&self, incoming: Incoming, trace: &mut Trace) -> Result<Content, Refusal> {
+    fn unprotected(&self, content: Content, trace: &mut Trace) -> Result<Content, Refusal> {
         if self.allowed.refuses_unprotected() {
             return Err(self.allowed.unprotected());
         }
-        trace.event.weak = self.query.is_some() || !incoming.is_end_stream();
-        Ok(Content::Coming(incoming))
+        trace.event.weak = self.query.is_some() || !content.is_empty();
+        Ok(content)
     }
 
     /// Step 5, for an operation with a policy; `now` is in Unix seconds.
@@ -324,14 +382,14 @@ impl Going<'_> {
         &mut self,
         policy: &Policy,
         parts: &mut Parts,
-        incoming: Incoming,
+        content: Content,
         now: u64,
         trace: &mut Trace,
     ) -> Result<Content, Refusal> {
         trace.event.purpose = Some(Arc::clone(&policy.purpose));
         let Routed { provider, number, .. } = self.allowed.routed;
         let enforces = policy.enforces(now);
-        let (mut body, progress) = RequestBody::new(Some(incoming), provider.bounds.request_body_bytes, true);
+        let (mut body, progress) = self.stream(content, true);
         let whole = body.look_ahead(policy.body_bytes, &self.limits).await?;
         let query = outgoing_query(self.query.as_deref(), provider, None);
         let shared = &self.worker.shared;
@@ -588,6 +646,10 @@ impl Going<'_> {
             storing.see(&parts);
         }
         clean(&mut parts, provider.bounds.response_body_bytes)?;
+        let looking = match &allowed.routed.operation.checks {
+            Some(checks) => checks.look(&method, &mut parts, incoming.is_end_stream(), &mut trace.told)?,
+            None => None,
+        };
         let mut keeping = None;
         if let Some(storing) = storing.take() {
             match storing.settle(&worker.shared.cache, provider, &mut parts) {
@@ -618,6 +680,7 @@ impl Going<'_> {
             idle: allowed.deadlines().idle(),
             deadline: limits.deadline,
             keeping,
+            looking,
         })))
     }
 }
@@ -653,10 +716,12 @@ fn is_json(content_type: &HeaderValue) -> bool {
 /// In whose name a call goes, for the cache to keep it apart from others'.
 pub fn whose(snapshot: &Snapshot, allowed: &AllowedCall<'_>, lease: Option<&Lease>) -> Principal {
     let provider = allowed.routed.provider;
+    // What is stored is what passed the checks, in the form that it passed them in.
+    let checks = allowed.routed.operation.checks.as_ref().map_or(0, |checks| checks.fingerprint);
     Principal {
         client: Arc::clone(snapshot.client_name(allowed.client)),
         provider: Arc::clone(&provider.name),
-        provider_rules: provider.rules,
+        provider_rules: provider.rules ^ checks,
         connection: allowed.connection.as_ref().map(|one| (Arc::clone(&one.id), one.version)),
         credential: lease.map(|lease| *lease.fingerprint()),
     }
@@ -800,6 +865,8 @@ pub struct Trace {
     awaited: Rc<Awaited>,
     /// What the call has taken of its provider's quotas; it ends with the call.
     pub reservation: Option<Reservation>,
+    /// What of it would have been refused.
+    pub told: schema::Told,
 }
 
 impl Trace {
@@ -828,6 +895,7 @@ impl Trace {
             responding: None,
             awaited: Rc::default(),
             reservation: None,
+            told: schema::Told::default(),
         }
     }
 
@@ -874,6 +942,7 @@ impl Trace {
             responding: None,
             awaited: Rc::default(),
             reservation: None,
+            told: schema::Told::default(),
         }
     }
 
@@ -985,6 +1054,11 @@ impl Trace {
         self.event.outcome = "ok";
     }
 
+    /// All of it is here, and none of it has passed.
+    pub fn is_to_go_on(&mut self) {
+        self.event.outcome = "consumer_gone";
+    }
+
     /// The credential came back, and was struck out of the answer.
     pub fn echoed(&mut self, field: &str) {
         self.event.detail = Some(format!("credential_echoed: field `{field}`, struck out").into());
@@ -1017,6 +1091,7 @@ impl Drop for Trace {
             self.event.sent.clear();
             self.event.withheld.clear();
         }
+        self.event.schema = self.told.take();
         if self.awaited.left.get() && self.event.outcome == "ok" {
             self.event.outcome = "consumer_gone";
         }

@@ -54,6 +54,7 @@ problems! {
     ProtectionUnavailable = "protection_unavailable", 503, "proxy_configuration_error", "What protects a value is not there";
     Unprotected = "unprotected", 403, "http_request_denied", "The operation has no policy for what it sends";
     Throttled = "throttled", 429, "http_request_denied", "The call comes sooner than a limit allows";
+    SchemaViolation = "schema_violation", 422, "http_request_denied", "The request does not fit the provider's document";
     QuotaExceeded = "quota_exceeded", 429, "http_request_denied", "The provider's quota is used up";
     QueueTimeout = "queue_timeout", 429, "http_request_denied", "The provider's quota has no room in time";
     DestinationProhibited = "destination_prohibited", 502, "destination_ip_prohibited", "The provider's address is prohibited";

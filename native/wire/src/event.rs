@@ -16,6 +16,7 @@ pub enum Step {
     Route,
     Decide,
     Admit,
+    Check,
     Protect,
     Cache,
     Reserve,
@@ -25,11 +26,12 @@ pub enum Step {
     Respond,
 }
 
-const STEPS: [(Step, &str); 11] = [
+const STEPS: [(Step, &str); 12] = [
     (Step::Authenticate, "authenticate"),
     (Step::Route, "route"),
     (Step::Decide, "decide"),
     (Step::Admit, "admit"),
+    (Step::Check, "check"),
     (Step::Protect, "protect"),
     (Step::Cache, "cache"),
     (Step::Reserve, "reserve"),
@@ -116,6 +118,8 @@ pub struct Event {
     pub quota: Option<&'static str>,
     pub wait_ms: Option<u32>,
     pub cost: Option<u64>,
+    /// What of it does not fit what is declared, and would have been refused.
+    pub schema: Option<Box<str>>,
     /// The rules by which fields left, and those by which fields did not; both name places, never what stood there.
     pub sent: Vec<FieldTold>,
     pub withheld: Vec<FieldTold>,

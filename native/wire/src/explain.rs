@@ -126,6 +126,9 @@ fn walk(
         told.pass("admit", Some(limit.name()), limit.to_string());
     }
 
+    for (rule, line) in operation.checks.iter().flat_map(|checks| checks.explained()) {
+        told.pass("check", Some(&rule), line);
+    }
     let refused = |refusal| ("protect", refusal);
     match &operation.policy {
         Some(policy) => told.pass("protect", Some(&policy.name), policy.describe(unix_now())),

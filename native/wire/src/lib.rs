@@ -1,7 +1,7 @@
 //! The wire path of Tidegate: whatever touches each byte of a call.
 //!
 //! `call` is the way of one call from top to bottom; each step is a module of its own, in this order:
-//! [`listen`], [`authenticate`], [`route`], [`decide`], [`admit`], [`protect`], [`cache`], [`dial`], [`attach`],
+//! [`listen`], [`authenticate`], [`route`], [`decide`], [`admit`], [`schema`], [`protect`], [`cache`], [`dial`], [`attach`],
 //! [`forward`], [`respond`], [`record`]. [`snapshot`] is what a call is decided by, [`lease`] what it is authenticated with at the
 //! provider, [`event`] what is known of it, [`error`] how it can be refused. [`engine`] starts and stops.
 #![forbid(unsafe_code)]
@@ -24,6 +24,7 @@ pub mod record;
 pub mod reserve;
 pub mod respond;
 pub mod route;
+pub mod schema;
 pub mod shared;
 pub mod shed;
 pub mod sign;

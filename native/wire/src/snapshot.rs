@@ -27,6 +27,7 @@ use crate::protect::restore::{RawRestoration, Restoration};
 use crate::protect::{Policy, RawPolicy};
 use crate::reserve::rule::{Draw, Plan, QUOTAS_MAX, RawQuota};
 use crate::route::table::OperationTable;
+use crate::schema::{Checks, RawChecks};
 use crate::sign::Signer;
 use crate::subject::suppressed::Suppressed;
 
@@ -136,6 +137,8 @@ pub struct Operation {
     pub gate: Option<Arc<Gate>>,
     /// Where tokens in its answers become values again; None: nowhere.
     pub restore: Option<Arc<[Arc<Restoration>]>>,
+    /// None: nothing is declared that its requests and answers are held against.
+    pub checks: Option<Arc<Checks>>,
 }
 
 /// Where one field of a credential is put.
@@ -433,9 +436,9 @@ mod raw {
         AccessToken, Arc, AttachPart, Bounds, Class, ClientIndex, Connection, Consumer, ConsumerIndex,
         Deadlines, Denial, Deserialize, Dialect, Draw, EchoPolicy, Gate, Grant, Grants, HashMap, HeaderName,
         HeaderValue, HookSigner, Identity, IpNet, Issuer, Limit, Method, Mode, Operation, OperationSet,
-        OperationTable, Origin, Plan, Policy, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawPolicy,
-        RawQuota, RawRestoration, Resilience, Restoration, Rules, Signer, SnapshotError, Suppressed,
-        TlsPolicy, admit,
+        OperationTable, Origin, Plan, Policy, Proof, Provider, ProviderIndex, QUOTAS_MAX, RawChecks,
+        RawPolicy, RawQuota, RawRestoration, Resilience, Restoration, Rules, Signer, SnapshotError,
+        Suppressed, TlsPolicy, admit,
     };
     use crate::admit::Scope;
     use crate::agreement::RawGate;
@@ -553,6 +556,8 @@ mod raw {
         dialect: Option<Dialect>,
         #[serde(default)]
         cache: Option<RawCache>,
+        #[serde(default)]
+        checks: Option<RawChecks>,
         /// The numbers of the operations that ask it to forget somebody.
         #[serde(default)]
         erases: Vec<u32>,
@@ -926,6 +931,7 @@ mod raw {
                     policy: None,
                     gate: None,
                     restore: None,
+                    checks: None,
                 });
             }
             for raw in self.protection {
@@ -961,6 +967,12 @@ mod raw {
                     wrong(format!("`restore` names operation {number}, which does not exist"))
                 })?;
                 operation.restore = Some(restorations.into());
+            }
+            if let Some(checks) = self.checks {
+                let checks = checks.compile(&self.name, operations.len()).map_err(&wrong)?;
+                for (operation, checks) in operations.iter_mut().zip(checks) {
+                    operation.checks = checks;
+                }
             }
             for some in &self.operation_deadlines {
                 for number in &some.operations {

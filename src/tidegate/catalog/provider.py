@@ -16,6 +16,7 @@ from typing import Any
 from tidegate.catalog.auth import attach_parts, signer, token_grant
 from tidegate.catalog.caching import caching_of
 from tidegate.catalog.certificates import WrongCertificatesError, read_certificates
+from tidegate.catalog.checking import checking_of
 from tidegate.catalog.dialect import built_in_dialect, dialect_names, dialect_of
 from tidegate.catalog.documents import Documents, documents_beside
 from tidegate.catalog.errors import ConfigError, ConfigErrors, did_you_mean, listed, shown
@@ -34,6 +35,7 @@ from tidegate.catalog.rotation import over_preset, rotation_of
 from tidegate.catalog.schema import ProviderEntry
 from tidegate.catalog.yaml_source import Path, Source
 from tidegate.domain.attach import AttachBasic, AttachHeader, fields_of
+from tidegate.domain.checking import Checking
 from tidegate.domain.declaration import Bounds, Deadlines, Provider, TlsPolicy, Variable
 from tidegate.domain.dialect import Dialect
 from tidegate.domain.login import Login
@@ -104,6 +106,7 @@ class _Builder:
             sign=self._signer(entry),
             dialect=self._dialect(entry),
             cache=caching_of(entry.cache, operations, self._wrong) if entry.cache else None,
+            checking=self._checking(entry, api, operations),
             price=entry.price,
             prices=prices_of(entry.prices, operations, self._wrong),
             unprotected=entry.unprotected,
@@ -179,6 +182,18 @@ class _Builder:
                 self._wrong(path, f"{shown(one.id)} names another operation already", key=True)
             taken.add(one.id)
         return (*kept, *(one for _, one in by_hand))
+
+    def _checking(
+        self, entry: ProviderEntry, api: Api | None, operations: tuple[Operation, ...]
+    ) -> Checking | None:
+        if entry.openapi and api is None:
+            # What is wrong with the document has been said.
+            return None
+        try:
+            return checking_of(entry, api, operations, self._wrong)
+        except ConfigErrors as error:
+            self.errors += error.errors
+        return None
 
     def _by_hand(self, origins: tuple[str, ...]) -> list[tuple[Path, Operation]]:
         """The operations that the operator wrote, each once; a shape that comes twice is wrong."""

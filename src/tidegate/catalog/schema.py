@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic.functional_validators import AfterValidator, model_validator
 
 from tidegate.catalog.cache_form import CacheEntry
+from tidegate.catalog.checking_form import AnswersEntry, SchemaEntry, types_alone
 from tidegate.catalog.dialect_form import ProviderLimitsEntry
 from tidegate.catalog.entry import Entry
 from tidegate.catalog.errors import listed, shown
@@ -774,6 +775,13 @@ class ProviderEntry(Entry):
     """How much it allows, by names of your own; `null` leaves out one of the preset's."""
     cache: CacheEntry | None = None
     """What may be stored of its answers; nothing where absent."""
+    schema_: SchemaEntry | None = Field(default=None, alias="schema")
+    """What becomes of requests and answers that do not fit the document; nothing where absent."""
+    answers: Annotated[
+        AnswersEntry | None,
+        BeforeValidator(types_alone, json_schema_input_type=AnswersEntry | list[str] | None),
+    ] = None
+    """What answers may be and hold, and what of them is passed on; all where absent."""
     price: PriceText | None = None
     """What a call costs, with its currency (`0.002 EUR`): `usage` says what was saved."""
     prices: dict[str, PriceText] = {}
@@ -1028,7 +1036,10 @@ def _inner_form(form: Any, part: str | int) -> Any:
         bare = get_args(form)[0]
         return bare if tagged == [part] else _inner_form(bare, part)
     if isinstance(form, type) and issubclass(form, Entry):
-        field = form.model_fields.get(str(part))
+        named = (
+            field for name, field in form.model_fields.items() if (field.alias or name) == part
+        )
+        field = next(named, None)
         return field.annotation if field else None
     arguments = get_args(form)
     if get_origin(form) in {Union, UnionType}:

@@ -13,7 +13,7 @@ from tidegate.cli.reading import DECLARATION, declared_or_in_force, read_declara
 from tidegate.cli.terminal import GOOD, NAME, QUIET, WEAK, counted, json_out, notice, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
 
     from tidegate.domain.declaration import Declaration, Provider
     from tidegate.domain.operation import Operation
@@ -92,12 +92,23 @@ def operations(
 
     A grant names an operation by the first column, or by method and path; both may have `*`.
     """
-    found = list(filter(_filter(grep), _operations_of(provider, path)))
+    known = _provider(provider, path)
+    wanted = _filter(grep)
+    found = [(one, checked) for one, checked in _with_checks(known) if wanted(one)]
     if as_json:
         fields = ("id", "method", "path", "summary", "deprecated")
-        json_out([{name: getattr(one, name) for name in fields} for one in found])
+        json_out(
+            [
+                {name: getattr(one, name) for name in fields} | {"checked": checked}
+                for one, checked in found
+            ]
+        )
         return DONE
-    table(("operation", "method", "path", "summary"), map(_operation_row, found))
+    if known.checking is None:
+        table(("operation", "method", "path", "summary"), (_operation_row(one) for one, _ in found))
+    else:
+        columns = ("operation", "method", "path", "checked", "summary")
+        table(columns, (_operation_row(one, checked or "no") for one, checked in found))
     notice((counted(len(found), "operation"), QUIET))
     return DONE if found else REFUSED
 
@@ -168,16 +179,24 @@ def _kinds(provider: Provider) -> list[str]:
     return [part.kind for part in (*provider.attach, provider.sign) if part is not None]
 
 
-def _operations_of(name: str, path: Path) -> Sequence[Operation]:
+def _with_checks(provider: Provider) -> Iterator[tuple[Operation, str | None]]:
+    """Each operation with what of its calls is checked; None where nothing is."""
+    checking = provider.checking
+    for number, operation in enumerate(provider.operations):
+        rules = checking.of_operation(number) if checking else None
+        yield operation, rules.in_words if rules else None
+
+
+def _provider(name: str, path: Path) -> Provider:
     """Find the provider in what is declared; a preset need not be declared to be looked at."""
     from tidegate.catalog import presets as built_in
 
     declared = declared_or_in_force(path)
     for provider in declared.providers if declared else ():
         if provider.name == name:
-            return provider.operations
+            return provider
     if name in built_in():
-        return built_in()[name].provider.operations
+        return built_in()[name].provider
     raise Refusal(
         f"there is no provider `{name}`",
         "`tidegate providers` lists the declared ones, `tidegate presets` those built in",
@@ -192,6 +211,6 @@ def _filter(pattern: str) -> Callable[[Operation], bool]:
     return lambda one: bool(expression.search(f"{one.id} {one.method} {one.path} {one.summary}"))
 
 
-def _operation_row(one: Operation) -> tuple[str | tuple[str, str], ...]:
+def _operation_row(one: Operation, *further: str) -> tuple[str | tuple[str, str], ...]:
     summary = f"{one.summary} (deprecated)".strip() if one.deprecated else one.summary
-    return (one.id, NAME), one.method, one.path, (summary, QUIET)
+    return (one.id, NAME), one.method, one.path, *further, (summary, QUIET)

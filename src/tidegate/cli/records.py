@@ -170,6 +170,8 @@ class _Lines:
         for told in (_fate(record), _fields(record), _would(record)):
             if told:
                 say_below((told, QUIET), indent=self._widths[0] + 2)
+        if record.schema:
+            say_below((f"would be refused: {record.schema}", WEAK), indent=self._widths[0] + 2)
 
 
 def _words(record: CallRecord) -> tuple[str, ...]:

@@ -38,7 +38,8 @@ class CallRecord:
     where the operation is declared as cached. `steps_us` is step name → duration.
     `retries` counts tries after the first. `breaker` is what the breaker did to this call (`open`,
     `probe`) or this call to it (`opened`, `closed`); `failover` the origin that stood in for the
-    operation's own; `hedge` what became of a second request (`won`, `lost`).
+    operation's own; `hedge` what became of a second request (`won`, `lost`). `schema` says what of it
+    does not fit what is declared of requests and answers, and would be refused if that were enforced.
     `sent` and `withheld` name the rules by which fields left and did not, where the operation has a
     policy; `weak` says that the call carried something and that it has none. `would` is what its
     policy would have made of the call, while it only reports. `agreements` names those by which the
@@ -80,6 +81,7 @@ class CallRecord:
     quota: str | None = None
     wait_ms: int | None = None
     cost: int | None = None
+    schema: str | None = None
     sent: tuple[FieldRecord, ...] = ()
     withheld: tuple[FieldRecord, ...] = ()
     weak: bool = False

@@ -11,6 +11,7 @@ from typing import Literal
 
 from tidegate.domain.attach import AttachPart
 from tidegate.domain.caching import Caching
+from tidegate.domain.checking import Checking
 from tidegate.domain.dialect import Dialect
 from tidegate.domain.limit import Limit
 from tidegate.domain.login import Login
@@ -177,6 +178,8 @@ class Provider:
     """How much it allows."""
     cache: Caching | None = None
     """What may be stored of its answers."""
+    checking: Checking | None = None
+    """What its requests and answers are held against."""
     price: Price | None = None
     """What a call costs."""
     prices: tuple[tuple[str, Price], ...] = ()

@@ -9,6 +9,7 @@ __all__ = [
     "FetchError",
     "classify_address",
     "explain",
+    "misfit",
     "problems",
     "read_signals",
     "simulate",
@@ -29,6 +30,9 @@ def problems() -> list[tuple[str, int, str]]:
 
 def explain(snapshot: bytes, question: str) -> str:
     """Say what each step would decide about a request; both are JSON."""
+
+def misfit(schema: str, document: bytes) -> str | None:
+    """Say what of a document does not fit a JSON Schema with its `$defs`; None where it fits."""
 
 def simulate(snapshot: bytes, play: str) -> str:
     """Play loads against a snapshot's limits and quotas in virtual time; both are JSON."""

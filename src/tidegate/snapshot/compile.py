@@ -19,6 +19,7 @@ from tidegate.catalog.protection import Policies, restored
 from tidegate.domain.agreement import Register
 from tidegate.domain.attach import AttachPart, secret_fields
 from tidegate.domain.category import is_personal
+from tidegate.domain.checking import Checking
 from tidegate.domain.connection import AccessToken, Connection
 from tidegate.domain.declaration import (
     CertificateIdentity,
@@ -253,6 +254,16 @@ def _provider(provider: Provider, sets: _OperationSets, *, alone: bool) -> _Json
         ),
         **({"cache": asdict(provider.cache)} if provider.cache else {}),
         **_erases(provider, sets),
+        **({"checks": _checks(provider.checking)} if provider.checking else {}),
+    }
+
+
+def _checks(checking: Checking) -> _Json:
+    """The document's schemas stand there as text: the engine reads them when a call needs one."""
+    return {
+        "rules": [asdict(one) for one in checking.rules],
+        "of": checking.of,
+        "schemas": checking.schemas or None,
     }
 
 

@@ -19,6 +19,8 @@ from tidegate.domain.declaration import Client, Consumer, Declaration, Denial, G
 from tidegate.domain.operation import Operation
 from tidegate.domain.protection import Protection
 
+_READ_MAX = 2000
+"""Longer texts were not written by hand."""
 _Item = Client | Consumer | Provider | Grant | Denial | Operation | Protection
 
 
@@ -151,8 +153,8 @@ def _text(value: Any) -> str:
             return "none"
         case bool():
             return "yes" if value else "no"
-        case str() if "\n" in value:
-            # A certificate is told apart by its digest; nobody reads it in a difference.
+        case str() if "\n" in value or len(value) > _READ_MAX:
+            # Certificates and schemas are told apart by a digest; nobody reads them in a difference.
             return f"sha256:{hashlib.sha256(value.encode()).hexdigest()[:16]}"
         case tuple():
             return ", ".join(map(_element, cast("tuple[object, ...]", value)))

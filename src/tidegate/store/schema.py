@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.columns import Instant, Names
 
-HEAD = "0012"
+HEAD = "0013"
 """The newest migration: opening a store compares this, and loads Alembic only when it must."""
 
 metadata = sa.MetaData()
@@ -306,6 +306,7 @@ calls = sa.Table(
     sa.Column("quota", sa.Text),
     sa.Column("wait_ms", sa.BigInteger),
     sa.Column("cost", sa.BigInteger),
+    sa.Column("schema", sa.Text),
     sa.Column("sent", sa.Text),
     sa.Column("withheld", sa.Text),
     sa.Column("would", sa.Text),

@@ -120,3 +120,18 @@ def test_presets_are_listed(tidegate):
     known = json.loads(tidegate("presets", "--json").out)
     assert {"stripe", "github", "shopify"} <= {preset["name"] for preset in known}
     assert "Shopify" in tidegate("presets").out
+
+
+def test_what_is_checked_is_listed_beside_the_operations(tidegate, environment: Path):
+    file = environment / "checked.yaml"
+    file.write_text(
+        "version: 1\nclients: {acme: {}}\nconsumers: {shop: {clients: [acme]}}\n"
+        "providers: {api: {origin: https://api.test, auth: none, operations: [GET /a, GET /b],\n"
+        "  answers: {operations: {GET /a: {html: escape}}}}}\n"
+        "grants: [{consumer: shop, provider: api, operations: ['*']}]\n"
+    )
+    lines = tidegate("operations", "api", str(file)).out.splitlines()
+    assert "rules for answers" in lines[1]
+    assert " no" in lines[2]
+    found = json.loads(tidegate("operations", "api", str(file), "--json").out)
+    assert [one["checked"] for one in found] == ["rules for answers", None]

@@ -26,7 +26,7 @@ pub const BODY_MAX: usize = 256 << 10;
 pub struct Principal {
     pub client: Arc<str>,
     pub provider: Arc<str>,
-    /// Answers that came under other address and TLS rules are not answers to this call.
+    /// Answers that came under other address and TLS rules, or passed other checks, are none to this call.
     pub provider_rules: u64,
     /// Id and version: what a person entered anew is another principal, what was rotated is not.
     pub connection: Option<(Arc<str>, u32)>,

@@ -191,9 +191,10 @@ impl Storing {
     pub fn fail(mut self, refusal: &Refusal) -> Option<Box<Answer>> {
         let stands = self.keyed.as_ref().and_then(|keyed| keyed.before.clone()).filter(|before| {
             let allowed = match refusal.code {
-                Code::ProviderUnreachable | Code::ProviderTimeout | Code::CircuitOpen => {
-                    before.terms.if_error
-                }
+                Code::ProviderUnreachable
+                | Code::ProviderTimeout
+                | Code::CircuitOpen
+                | Code::ResponseRejected => before.terms.if_error,
                 Code::QuotaExceeded | Code::QueueTimeout => before.terms.on_throttle,
                 _ => return false,
             };
@@ -201,7 +202,7 @@ impl Storing {
         });
         if let Some(before) = stands {
             let detail = match refusal.code {
-                Code::ProviderTimeout | Code::ProviderUnreachable => "stale-error",
+                Code::ProviderTimeout | Code::ProviderUnreachable | Code::ResponseRejected => "stale-error",
                 Code::QuotaExceeded | Code::QueueTimeout => "stale-throttled",
                 _ => "stale-unavailable",
             };
@@ -482,6 +483,13 @@ impl Keeping {
         }
         if let Some(lead) = self.lead.take() {
             lead.land(Landing::Answer(entry));
+        }
+    }
+
+    /// It is not passed on, and would not be to those who wait.
+    pub fn refuse(mut self, refusal: &Refusal) {
+        if let Some(lead) = self.lead.take() {
+            lead.land(Landing::Refused(refusal.clone()));
         }
     }
 

@@ -4,7 +4,7 @@
 //! the one before it; what is found is struck out, length for length, or the answer is refused, as the
 //! provider is declared. A body with a content coding is looked into but cannot be struck out in: it is cut.
 
-mod decoded;
+pub mod decoded;
 pub mod needles;
 
 use std::borrow::Cow;

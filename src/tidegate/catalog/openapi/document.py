@@ -57,10 +57,15 @@ class Document:
             reference = mapping.get("$ref")
             if not isinstance(reference, str):
                 return mapping
-            value = self._lookup(reference, path)
+            value = self.look_up(reference, path)
         return self._refuse(path, f"the reference leads on more than {REFERENCE_HOPS_MAX} times")
 
-    def _lookup(self, reference: str, path: Path) -> Any:
+    def look_up(self, reference: str, path: Path) -> Any:
+        """Return what a reference refers to, which may be another one.
+
+        Raises:
+            ConfigErrors: it leaves the document, or leads nowhere.
+        """
         if not reference.startswith("#/"):
             self._refuse(
                 path,
@@ -68,12 +73,14 @@ class Document:
                 "bundle the document into one file first; nothing outside it is read",
             )
         value: Any = self.root
-        for part in reference[2:].split("/"):
-            mapping = as_mapping(value)
-            key = unquote(part).replace("~1", "/").replace("~0", "~")
-            if mapping is None or key not in mapping:
+        for key in pointer_parts(reference):
+            mapping, items = as_mapping(value), as_list(value)
+            if mapping is not None and key in mapping:
+                value = mapping[key]
+            elif key.isdecimal() and int(key) < len(items):
+                value = items[int(key)]
+            else:
                 self._refuse(path, f"the reference {shown(reference)} leads to nothing")
-            value = mapping[key]
         return value
 
     def _refuse(self, path: Path, message: str, hint: str = "") -> NoReturn:
@@ -97,6 +104,12 @@ def read_document(data: bytes, file: str) -> Document:
     if mapping is None:
         raise ConfigErrors([ConfigError(file, *START, "this is not an OpenAPI document")])
     return Document(file, mapping, _is_swagger(mapping, file), text, source)
+
+
+def pointer_parts(reference: str) -> list[str]:
+    """The parts of a reference within the document: a JSON Pointer in a fragment (RFC 6901 §6)."""
+    parts = reference.removeprefix("#/").split("/")
+    return [unquote(part).replace("~1", "/").replace("~0", "~") for part in parts]
 
 
 def as_mapping(value: Any) -> Mapping[str, Any] | None:

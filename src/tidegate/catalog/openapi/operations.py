@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 from tidegate.catalog.errors import ConfigError, ConfigErrors, shown
 from tidegate.catalog.fields import path_problem
 from tidegate.catalog.kinds import kind
+from tidegate.catalog.openapi.described import Described, Description
 from tidegate.catalog.openapi.document import Document, as_list, as_mapping, as_text
 from tidegate.catalog.openapi.servers import Servers, Site
 from tidegate.catalog.patterns import shape
@@ -39,6 +40,8 @@ class Api:
     title: str
     origins: tuple[str, ...]
     operations: tuple[Operation, ...]
+    described: Described
+    """What the document says of each of them besides."""
 
 
 def read_operations(
@@ -60,11 +63,13 @@ def read_operations(
     servers = Servers(document, origins, base_path, variables, url)
     reader = _Reader(document, servers)
     found = list(reader.operations())
-    operations = _one_for_each_path(found, document, reader.errors)
+    described = Described(document)
+    operations = _one_for_each_path(found, described, reader.errors)
     if reader.errors:
         raise ConfigErrors(reader.errors)
     title = as_text((as_mapping(document.root.get("info")) or {}).get("title"))
-    return Api(title, origins or tuple(servers.origins), tuple(_named_apart(operations)))
+    known = origins or tuple(servers.origins)
+    return Api(title, known, tuple(_named_apart(operations)), described)
 
 
 class _Found(NamedTuple):
@@ -72,6 +77,7 @@ class _Found(NamedTuple):
     path: Path
     cut: bool
     """The document's path had a query or fragment, which is no part of a path."""
+    described: Description
 
 
 class _Reader:
@@ -119,7 +125,12 @@ class _Reader:
                 message = f"{shown(whole)} cannot be matched: {problem}"
                 self.errors.append(self.document.error(path, message))
                 break
-            yield _Found(_operation(method, whole, place, described), here, bare != template)
+            yield _Found(
+                _operation(method, whole, place, described),
+                here,
+                bare != template,
+                Description(whole, item, described, path, key),
+            )
 
     def _site(self, described: Mapping[str, Any], path: Path, outer: Site) -> Site:
         named = as_list(described.get("servers"))
@@ -149,21 +160,25 @@ def _operation(method: str, path: str, site: Site, described: Mapping[str, Any])
 
 
 def _one_for_each_path(
-    found: list[_Found], document: Document, errors: list[ConfigError]
+    found: list[_Found], described: Described, errors: list[ConfigError]
 ) -> list[Operation]:
-    """Join operations that only a query or fragment tells apart; refuse those that overlap."""
+    """Join operations that only a query or fragment tells apart; refuse those that overlap.
+
+    What is joined is not described: the document says several things of it.
+    """
     by_shape: dict[tuple[str, str], list[_Found]] = {}
     for one in found:
         operation = one.operation
         by_shape.setdefault((operation.method, shape(operation.path)), []).append(one)
     operations: list[Operation] = []
-    for alike in by_shape.values():
+    for call, alike in by_shape.items():
         operation = alike[0].operation
         if any(one.cut for one in alike):
             operation = replace(operation, id=f"{operation.method} {operation.path}")
         else:
+            described.operations[call] = alike[0].described
             errors += [
-                document.error(
+                described.document.error(
                     other.path,
                     f"`{operation.method}` {shown(other.operation.path)} overlaps "
                     f"{shown(operation.path)}",

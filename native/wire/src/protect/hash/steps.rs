@@ -100,7 +100,7 @@ fn date(value: &str) -> Result<String, Unhashed> {
         [_, _, _, _, first @ (b'-' | b'/' | b'.'), _, _, second, _, _] if first == second => {
             value.replace(char::from(*first), "-")
         }
-        [digits @ ..] if digits.len() == 8 && digits.is_ascii() => {
+        digits if digits.len() == 8 && digits.is_ascii() => {
             format!("{}-{}-{}", &value[..4], &value[4..6], &value[6..])
         }
         _ => return Err(Unhashed::NoDate),
