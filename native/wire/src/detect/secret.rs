@@ -93,7 +93,7 @@ impl Tail {
         let count = |fits: fn(&u8) -> bool| rest.iter().take_while(|byte| fits(byte)).count();
         match self {
             Self::Alnum(least) => count(u8::is_ascii_alphanumeric) >= least,
-            Self::Word(least) => count(is_word) >= least,
+            Self::Word(least) => count(|byte| is_word(*byte)) >= least,
             Self::Hex(least) => count(u8::is_ascii_hexdigit) >= least,
             Self::Upper(least) => count(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) >= least,
             Self::None => true,
@@ -101,8 +101,8 @@ impl Tail {
     }
 }
 
-fn is_word(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'_'
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
 /// What begins a JSON object in base64url.
@@ -112,7 +112,7 @@ const OBJECT: &str = "eyJ";
 pub fn is_jwt_in(text: &str) -> bool {
     memchr::memmem::find_iter(text.as_bytes(), OBJECT).any(|at| {
         let rest = &text.as_bytes()[at..];
-        let length = rest.iter().take_while(|byte| is_word(byte) || **byte == b'.').count();
+        let length = rest.iter().take_while(|byte| is_word(**byte) || **byte == b'.').count();
         let mut parts = rest[..length].split(|byte| *byte == b'.');
         let header = parts.next().unwrap_or_default();
         let has_alg = || {

@@ -139,7 +139,7 @@ mod tests {
             (32, 36, long, "0123456789abcdefghi", "xs8a0azh2avyalyzuwd"),
         ] {
             let numerals = |text: &str| -> Vec<u16> {
-                text.chars().filter_map(|letter| letter.to_digit(36)).map(|digit| digit as u16).collect()
+                text.chars().filter_map(|letter| letter.to_digit(36)?.try_into().ok()).collect()
             };
             let made = by_key(&key[..length], radix, tweak, &numerals(plain).into());
             assert_eq!(made, Some(numerals(sealed)), "{length} {radix}");

@@ -30,7 +30,7 @@ pub struct KeyForm {
     #[serde(default)]
     pub kid: Option<String>,
     pub alg: Algorithm,
-    /// SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), DER, in base64.
+    /// `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7), DER, in base64.
     pub spki: String,
     /// Unix seconds from which nothing is encrypted to it any more; None: it does not end.
     #[serde(default)]

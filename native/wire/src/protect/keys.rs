@@ -131,7 +131,7 @@ impl KeyType for Length {
 pub mod tests {
     use super::*;
 
-    pub fn roots(client: &str, numbers: &[u32]) -> Roots {
+    pub(in crate::protect) fn roots(client: &str, numbers: &[u32]) -> Roots {
         let seed = client.bytes().fold(7_u8, u8::wrapping_add);
         let root = |number: &u32| (*number, Zeroizing::new(vec![seed ^ number.to_be_bytes()[3]; ROOT_BYTES]));
         Roots::new(client.into(), numbers.iter().map(root)).expect("roots")

@@ -157,11 +157,13 @@ impl<'p> Told<'p> {
     }
 
     /// By these keys, for this provider.
+    #[must_use]
     pub fn with(self, with: With<'p>) -> Self {
         Self { with, ..self }
     }
 
     /// For a policy that does not enforce yet.
+    #[must_use]
     pub fn reporting(self) -> Self {
         Self { reports: true, ..self }
     }

@@ -141,11 +141,11 @@ impl Checks {
     }
 
     fn answer_misfit(&self, mode: Mode, violation: &Violation, told: &mut Told) -> Result<(), Refusal> {
-        self.refuse(mode, violation, "the provider's document", &self.names.responses, told)
+        Self::refuse(mode, violation, "the provider's document", &self.names.responses, told)
     }
 
     fn answers_misfit(&self, mode: Mode, violation: &Violation, told: &mut Told) -> Result<(), Refusal> {
-        self.refuse(mode, violation, "what is declared of answers", &self.names.answers, told)
+        Self::refuse(mode, violation, "what is declared of answers", &self.names.answers, told)
     }
 
     /// By whichever of the two asked for it to be read.
@@ -158,7 +158,6 @@ impl Checks {
     }
 
     fn refuse(
-        &self,
         mode: Mode,
         violation: &Violation,
         by: &str,

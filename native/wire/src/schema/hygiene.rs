@@ -175,16 +175,16 @@ fn pruned(node: Node, kept: Option<&Selected<'_>>, dropped: Option<&Selected<'_>
     match node {
         Node::List(items) => {
             let items = items.into_iter().enumerate().filter_map(|(number, item)| {
-                let within = kept.map(|kept| kept.items.get(&number));
-                pruned(item, some_of(within)?, dropped.and_then(|dropped| dropped.items.get(&number)))
+                let within = kept.map(|kept| kept.items.get(&number).ok_or(Unkept)).transpose().ok()?;
+                pruned(item, within, dropped.and_then(|dropped| dropped.items.get(&number)))
             });
             Some(Node::List(items.collect()))
         }
         Node::Map(members) => {
             let members = members.into_iter().filter_map(|(name, member)| {
-                let within = kept.map(|kept| kept.names.get(name.as_str()));
+                let within = kept.map(|kept| kept.names.get(name.as_str()).ok_or(Unkept)).transpose().ok()?;
                 let dropped = dropped.and_then(|dropped| dropped.names.get(name.as_str()));
-                let member = pruned(member, some_of(within)?, dropped)?;
+                let member = pruned(member, within, dropped)?;
                 Some((name, member))
             });
             Some(Node::Map(members.collect()))
@@ -193,14 +193,8 @@ fn pruned(node: Node, kept: Option<&Selected<'_>>, dropped: Option<&Selected<'_>
     }
 }
 
-/// None where nothing is kept; else what of it, or all.
-fn some_of<'k, 'v>(within: Option<Option<&'k Selected<'v>>>) -> Option<Option<&'k Selected<'v>>> {
-    match within {
-        None => Some(None),
-        Some(None) => None,
-        Some(kept) => Some(kept),
-    }
-}
+/// What is kept lies elsewhere.
+struct Unkept;
 
 /// For paths alone, which see names and places: what is not exact in a number does not matter.
 fn value(node: &Node) -> Value {

@@ -17,6 +17,7 @@ mod number;
 mod place;
 pub mod request;
 
+use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -341,7 +342,7 @@ impl Told {
     fn note(&mut self, of: &str, violation: &Violation) {
         if self.0.len() < TOLD_MAX {
             let gap = if self.0.is_empty() { "" } else { "; " };
-            self.0.push_str(&format!("{gap}{of} {violation}"));
+            let _ = write!(self.0, "{gap}{of} {violation}");
         }
     }
 

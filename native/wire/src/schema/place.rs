@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Longer pointers are cut: a problem is read by a person.
 const POINTER_MAX: usize = 200;
@@ -44,7 +44,9 @@ impl<'p> Place<'p> {
         for step in steps.into_iter().rev() {
             match step {
                 Step::Root => {}
-                Step::Item(number) => pointer.push_str(&format!("/{number}")),
+                Step::Item(number) => {
+                    let _ = write!(pointer, "/{number}");
+                }
                 Step::Name(name) if declared.contains(name) => {
                     pointer.push('/');
                     pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));

@@ -97,7 +97,7 @@ pub mod tests {
 
     const HERE: Place<'_> = Place { provider: "ads", field: "body $.em" };
 
-    pub fn unhex(text: &str) -> Vec<u8> {
+    pub(in crate::protect) fn unhex(text: &str) -> Vec<u8> {
         let digits = text.as_bytes().chunks(2);
         digits
             .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("hex"), 16).expect("hex"))
