@@ -145,7 +145,7 @@ impl Minimum {
             Node::Map(_) => Node::Map(Vec::new()),
             _ => Node::Null,
         };
-        pruned(node, kept.as_ref(), Some(&dropped)).unwrap_or(empty)
+        pruned(node, kept.as_ref().map_or(Kept::All, Kept::of), Some(&dropped)).unwrap_or(empty)
     }
 }
 
@@ -166,39 +166,49 @@ fn selected<'v>(paths: &[JsonPath], value: &'v Value) -> Selected<'v> {
     root
 }
 
-/// `kept` is None where all is kept.
-fn pruned(node: Node, kept: Option<&Selected<'_>>, dropped: Option<&Selected<'_>>) -> Option<Node> {
+/// What of a subtree is kept.
+#[derive(Clone, Copy)]
+enum Kept<'k, 'v> {
+    All,
+    Part(&'k Selected<'v>),
+}
+
+impl<'k, 'v> Kept<'k, 'v> {
+    fn of(selected: &'k Selected<'v>) -> Self {
+        if selected.whole { Self::All } else { Self::Part(selected) }
+    }
+
+    /// One step further down; None where nothing is kept.
+    fn within(self, find: impl FnOnce(&'k Selected<'v>) -> Option<&'k Selected<'v>>) -> Option<Self> {
+        match self {
+            Self::All => Some(Self::All),
+            Self::Part(selected) => find(selected).map(Self::of),
+        }
+    }
+}
+
+fn pruned(node: Node, kept: Kept<'_, '_>, dropped: Option<&Selected<'_>>) -> Option<Node> {
     if dropped.is_some_and(|dropped| dropped.whole) {
         return None;
     }
-    let kept = kept.filter(|kept| !kept.whole);
     match node {
         Node::List(items) => {
             let items = items.into_iter().enumerate().filter_map(|(number, item)| {
-                let within = kept.map(|kept| kept.items.get(&number));
-                pruned(item, some_of(within)?, dropped.and_then(|dropped| dropped.items.get(&number)))
+                let within = kept.within(|selected| selected.items.get(&number))?;
+                pruned(item, within, dropped.and_then(|dropped| dropped.items.get(&number)))
             });
             Some(Node::List(items.collect()))
         }
         Node::Map(members) => {
             let members = members.into_iter().filter_map(|(name, member)| {
-                let within = kept.map(|kept| kept.names.get(name.as_str()));
+                let within = kept.within(|selected| selected.names.get(name.as_str()))?;
                 let dropped = dropped.and_then(|dropped| dropped.names.get(name.as_str()));
-                let member = pruned(member, some_of(within)?, dropped)?;
+                let member = pruned(member, within, dropped)?;
                 Some((name, member))
             });
             Some(Node::Map(members.collect()))
         }
-        leaf => kept.is_none().then_some(leaf),
-    }
-}
-
-/// None where nothing is kept; else what of it, or all.
-fn some_of<'k, 'v>(within: Option<Option<&'k Selected<'v>>>) -> Option<Option<&'k Selected<'v>>> {
-    match within {
-        None => Some(None),
-        Some(None) => None,
-        Some(kept) => Some(kept),
+        leaf => matches!(kept, Kept::All).then_some(leaf),
     }
 }
 

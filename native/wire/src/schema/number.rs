@@ -44,14 +44,12 @@ impl Number {
     /// Whether it is so many times the other, a whole number of times. `0.01` is not exact in binary: what a
     /// person would call a multiple is one.
     pub fn is_multiple_of(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Whole(one), Self::Whole(other)) => other != 0 && one % other == 0,
-            _ => {
-                let times = self.real() / other.real();
-                let off = (times - times.round()).abs();
-                times.is_finite() && off <= times.abs().max(1.0) * 1e-12
-            }
+        if let (Self::Whole(one), Self::Whole(other)) = (self, other) {
+            return other != 0 && one % other == 0;
         }
+        let times = self.real() / other.real();
+        let off = (times - times.round()).abs();
+        times.is_finite() && off <= times.abs().max(1.0) * 1e-12
     }
 }
 

@@ -44,7 +44,10 @@ impl<'p> Place<'p> {
         for step in steps.into_iter().rev() {
             match step {
                 Step::Root => {}
-                Step::Item(number) => pointer.push_str(&format!("/{number}")),
+                Step::Item(number) => {
+                    pointer.push('/');
+                    pointer.push_str(&number.to_string());
+                }
                 Step::Name(name) if declared.contains(name) => {
                     pointer.push('/');
                     pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
