@@ -252,7 +252,7 @@ mod tests {
         );
         assert_eq!(of(&["$.nothing"], &[], answer), "{}");
         assert_eq!(of(&["$"], &["$"], answer), "{}");
-        assert_eq!(of(&["$[*].id"], &[], "[1,{\"x\":2}]"), "[{}]");
+        assert_eq!(of(&["$[*].id"], &[], "[1,{\"x\":2}]"), "[]");
     }
 
     #[test]
