@@ -119,7 +119,9 @@ class ProtectionRoots:
             if rows:
                 raise
             manifest = None
-        entries = {} if manifest is None else manifest.entries
+        if manifest is None:
+            return {}
+        entries = manifest.entries
         return {name: entry for name, entry in entries.items() if name == _name(entry.version)}
 
     def _with(self, client: str, manifest: Manifest, row: StoredProtectionRoot) -> StoredManifest:

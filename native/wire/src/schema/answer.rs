@@ -141,11 +141,11 @@ impl Checks {
     }
 
     fn answer_misfit(&self, mode: Mode, violation: &Violation, told: &mut Told) -> Result<(), Refusal> {
-        Self::refuse(mode, violation, "the provider's document", &self.names.responses, told)
+        refuse(mode, violation, "the provider's document", &self.names.responses, told)
     }
 
     fn answers_misfit(&self, mode: Mode, violation: &Violation, told: &mut Told) -> Result<(), Refusal> {
-        Self::refuse(mode, violation, "what is declared of answers", &self.names.answers, told)
+        refuse(mode, violation, "what is declared of answers", &self.names.answers, told)
     }
 
     /// By whichever of the two asked for it to be read.
@@ -156,21 +156,21 @@ impl Checks {
             self.answers_misfit(mode, violation, told)
         }
     }
+}
 
-    fn refuse(
-        mode: Mode,
-        violation: &Violation,
-        by: &str,
-        rule: &Arc<str>,
-        told: &mut Told,
-    ) -> Result<(), Refusal> {
-        if mode != Mode::Enforce {
-            told.note("answer", violation);
-            return Ok(());
-        }
-        let detail = format!("The provider's answer does not fit {by}: {violation}.");
-        Err(Refusal::new(Code::ResponseRejected, detail).by(Arc::clone(rule)))
+fn refuse(
+    mode: Mode,
+    violation: &Violation,
+    by: &str,
+    rule: &Arc<str>,
+    told: &mut Told,
+) -> Result<(), Refusal> {
+    if mode != Mode::Enforce {
+        told.note("answer", violation);
+        return Ok(());
     }
+    let detail = format!("The provider's answer does not fit {by}: {violation}.");
+    Err(Refusal::new(Code::ResponseRejected, detail).by(Arc::clone(rule)))
 }
 
 /// The schema of an answer of this status and type, or that the document has no such answer.

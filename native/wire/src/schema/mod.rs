@@ -17,7 +17,6 @@ mod number;
 mod place;
 pub mod request;
 
-use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -341,8 +340,10 @@ pub struct Told(String);
 impl Told {
     fn note(&mut self, of: &str, violation: &Violation) {
         if self.0.len() < TOLD_MAX {
-            let gap = if self.0.is_empty() { "" } else { "; " };
-            let _ = write!(self.0, "{gap}{of} {violation}");
+            if !self.0.is_empty() {
+                self.0.push_str("; ");
+            }
+            self.0.push_str(&[of, " ", &violation.to_string()].concat());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 /// Longer pointers are cut: a problem is read by a person.
 const POINTER_MAX: usize = 200;
@@ -45,7 +45,8 @@ impl<'p> Place<'p> {
             match step {
                 Step::Root => {}
                 Step::Item(number) => {
-                    let _ = write!(pointer, "/{number}");
+                    pointer.push('/');
+                    pointer.push_str(&number.to_string());
                 }
                 Step::Name(name) if declared.contains(name) => {
                     pointer.push('/');
