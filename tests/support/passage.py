@@ -62,14 +62,16 @@ def put_before(
     gateway: str = "",
     provider: str = "",
     providers: str = "",
+    more: str = "",
     grants: Sequence[str] = (),
     clients: Sequence[str] = ("acme",),
     connect: bool = True,
 ) -> Iterator[Passage]:
     """Run a gateway before an origin; what is given as text is added to its declaration.
 
-    `origins` takes the place of the origin. `grants` names the added providers that the consumer may
-    call. With `connect` false the home is one that an earlier run in this folder left.
+    `more` are sections of their own. `origins` takes the place of the origin. `grants` names the added
+    providers that the consumer may call. With `connect` false the home is one that an
+    earlier run in this folder left.
     """
     ca = authority.write(folder / "ca.pem")
     declared = f"""
@@ -77,6 +79,7 @@ version: 1
 gateway: {{listen: [{{bind: "127.0.0.1:0"}}{listen}]{gateway}}}
 clients: {{{", ".join(f"{client}: {{}}" for client in clients)}}}
 consumers: {{app: {{clients: [{", ".join(clients)}]}}}}
+{more}
 providers:
   there:
     {origins or f"origin: {origin}"}

@@ -119,14 +119,11 @@ pub struct Event {
     /// The agreements by which the call's personal data went, with spaces between.
     pub agreements: Option<Arc<str>>,
     /// The rules by which fields left, and those by which fields did not; both name places, never what stood there.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sent: Vec<FieldTold>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub withheld: Vec<FieldTold>,
     /// A call that carried something out of an operation that has no policy.
     pub weak: bool,
     /// What its policy would have made of it, where that only reports as yet.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub would: Option<Box<Would>>,
 }
 

@@ -138,8 +138,14 @@ def _sizes(declaration: Declaration) -> str:
             f"{counted(len(declaration.providers), 'provider')} ({counted(known, 'operation')})",
             counted(len(declaration.grants), "grant"),
             *([counted(len(declaration.denials), "denial")] if declaration.denials else []),
+            *([_policies(declaration)] if declaration.protection else []),
         )
     )
+
+
+def _policies(declaration: Declaration) -> str:
+    number = len(declaration.protection)
+    return counted(number, "policy") if number == 1 else f"{number} policies"
 
 
 def _provider_as_json(provider: Provider) -> dict[str, object]:

@@ -43,7 +43,8 @@ def try_(
     sample: Annotated[
         str,
         Parameter(
-            help="A file with a request: `METHOD URL`, header, empty line, body. `-`: stdin."
+            help="A file with a request: `METHOD URL`, header, empty line, body. `-`: stdin.",
+            allow_leading_hyphen=True,
         ),
     ],
     path: _Path = DECLARATION,

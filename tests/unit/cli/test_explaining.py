@@ -17,7 +17,16 @@ def test_an_allowed_call_shows_each_step_and_the_grant(connected):
     ended = connected("explain", "shop", "get", "/ledger/v1/accounts?limit=3", "--client", "acme")
     assert ended.code == 0
     steps = [line.split()[0] for line in ended.out.splitlines() if " pass " in line]
-    assert steps == ["listen", "authenticate", "route", "decide", "dial", "attach", "forward"]
+    assert steps == [
+        "listen",
+        "authenticate",
+        "route",
+        "decide",
+        "protect",
+        "dial",
+        "attach",
+        "forward",
+    ]
     assert ended.out.endswith("allowed by grants[0], to https://api.ledger.test\n")
 
 

@@ -74,10 +74,9 @@ impl Act {
 
     pub fn apply(&self, value: Value<'_>) -> Result<Outcome, Unfit> {
         match (self, value) {
-            (Self::Allow, _) => Ok(Outcome::Same),
             (Self::Drop, _) => Ok(Outcome::Gone),
             (Self::Reject, _) => Err(Unfit::Rejected),
-            (_, Value::Nothing) => Ok(Outcome::Same),
+            (Self::Allow, _) | (_, Value::Nothing) => Ok(Outcome::Same),
             (_, Value::Bool(_)) => Err(Unfit::Cannot("acts on texts and numbers")),
             (Self::Mask { keep }, Value::Text(text) | Value::Number(text)) => {
                 Ok(changed(value, Fresh::Text(masked(text, *keep))))

@@ -67,13 +67,11 @@ fn is_time(text: &str) -> bool {
 fn network(text: &str) -> Option<String> {
     Some(match text.parse().ok()? {
         IpAddr::V4(address) => v4(address).to_string(),
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(inner) => v4(inner).to_ipv6_mapped().to_string(),
-            None => {
-                let [a, b, c, ..] = address.segments();
-                Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_string()
-            }
-        },
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            let network = Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0);
+            address.to_ipv4_mapped().map_or(network, |inner| v4(inner).to_ipv6_mapped()).to_string()
+        }
     })
 }
 

@@ -57,7 +57,8 @@ pub fn rewrite(kind: Kind, raw: &str, told: &mut Told<'_>) -> Result<String, Bre
     }
     let mut written = String::with_capacity(raw.len());
     for pair in &pairs {
-        let place = Place::named(kind.word(), &pair.name);
+        // A bare word may be a value.
+        let place = Place::named(kind.word(), if pair.value.is_some() { &pair.name } else { "" });
         let claim = claim(kind, told.policy, &pair.name);
         let rules = &told.policy.rules;
         if let Some((rule, _, Some(rival))) = claim {
@@ -110,6 +111,8 @@ fn read(kind: Kind, raw: &str) -> Result<Vec<Pair<'_>>, Breach> {
     Ok(pairs)
 }
 
+const NOT_UTF8: &str = "has a value that is not UTF-8";
+
 fn decoded(raw: &str) -> Result<Cow<'_, str>, &'static str> {
     let bytes = raw.as_bytes();
     let escapes = memchr::memchr_iter(b'%', bytes);
@@ -118,7 +121,6 @@ fn decoded(raw: &str) -> Result<Cow<'_, str>, &'static str> {
             return Err("has a `%` without two hexadecimal digits");
         }
     }
-    const NOT_UTF8: &str = "has a value that is not UTF-8";
     if raw.contains('+') {
         let spaced = raw.replace('+', " ");
         let text = percent_decode_str(&spaced).decode_utf8().map_err(|_| NOT_UTF8)?;

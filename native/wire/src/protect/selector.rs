@@ -1,7 +1,7 @@
 //! Where in a request a field is, as `docs/guides/protection.md` says it: `body $.a[*].b`, `form name[*]`.
 //!
-//! A JSONPath (RFC 9535) of names, indexes and wildcards, a JSON Pointer (RFC 6901) and a form's name are one
-//! thing: steps down a tree. Any other JSONPath is followed by `serde_json_path`.
+//! A `JSONPath` (RFC 9535) of names, indexes and wildcards, a JSON Pointer (RFC 6901) and a form's name are one
+//! thing: steps down a tree. Any other `JSONPath` is followed by `serde_json_path`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -14,7 +14,7 @@ pub const GUARDED_CHARS_MIN: usize = 6;
 /// The record names no more rules of one call than this.
 const FIELDS_MAX: usize = 64;
 const NAME_MAX: usize = 40;
-const NAME_DIGITS_MAX: usize = 4;
+const NAME_DIGITS_MAX: usize = 2;
 const STEPS_SHOWN: usize = 12;
 
 /// A request that the policy does not let go.
