@@ -145,6 +145,14 @@ _LIST: Final = (
         "No grant covers the call, or a denial forbids it.",
         Fixer.OPERATOR,
     ),
+    Problem(
+        "no_agreement",
+        403,
+        "No agreement lets this personal data go",
+        "The operation sends personal data, and no agreement in force with the provider lets it go for "
+        "this client.",
+        Fixer.OPERATOR,
+    ),
     # protect: what of it goes out.
     Problem(
         "undeclared_field",
@@ -168,14 +176,6 @@ _LIST: Final = (
         Fixer.OPERATOR,
     ),
     # admit: whether it comes too soon.
-    Problem(
-        "no_agreement",
-        403,
-        "No agreement lets this personal data go",
-        "The operation sends personal data, and no agreement in force with the provider lets it go for "
-        "this client.",
-        Fixer.OPERATOR,
-    ),
     Problem(
         "throttled",
         429,

@@ -288,4 +288,4 @@ def _agreement_as_json(one: Agreement) -> dict[str, object]:
 
 
 def _override_as_json(one: Override) -> dict[str, object]:
-    return asdict(one) | {"ends": one.ends}
+    return {**asdict(one), "ends": one.ends}

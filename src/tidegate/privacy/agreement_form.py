@@ -142,12 +142,12 @@ def _at_odds(source: Source, entry: AgreementEntry) -> Iterable[ConfigError]:
 
 
 def _keys_at(path: Place) -> Iterable[str]:
-    forms = {
+    forms: dict[tuple[str, ...], type[Entry]] = {
         (): AgreementEntry,
         ("transfer",): TransferEntry,
         ("subprocessors",): SubprocessorEntry,
     }
-    form: type[Entry] = forms.get(tuple(part for part in path if isinstance(part, str)), Entry)
+    form = forms.get(tuple(part for part in path if isinstance(part, str)), Entry)
     return [field.alias or name for name, field in form.model_fields.items()]
 
 

@@ -87,8 +87,9 @@ def _windows(
     clauses = [one for one in covering if one.kind == "scc" and one.transfer]
     associates = [one for one in covering if one.kind == "baa"]
     for one in made:
-        if one not in covering or (reason := _unfit(client, one)):
-            reasons.append(reason if one in covering else _uncovered(one, need))
+        unfit = _unfit(client, one) if one in covering else _uncovered(one, need)
+        if unfit:
+            reasons.append(unfit)
             continue
         abroad = _abroad(client, one.destinations)
         tools = [one] if not abroad or one.transfer else clauses
