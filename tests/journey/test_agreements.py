@@ -73,6 +73,8 @@ def test_nothing_personal_goes_before_an_agreement_is_recorded_and_all_else_does
         wait_until(lambda: post(started, shop).status_code == 200)
         # It is acme's agreement, and no other client's.
         assert code(post(started, other)) == "no_agreement"
+        wait_until(lambda: any(r.agreements for r in started.records(1)))
+        wait_until(lambda: sum(r.client == "globex" for r in started.records(1)) == 1)
         records = started.records(4)
         gone = [r for r in records if r.operation == "AddPerson" and r.outcome == "ok"]
         assert [r.agreements for r in gone] == ["acme-pay-dpa"]
