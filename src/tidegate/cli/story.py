@@ -71,12 +71,15 @@ def _show(told: Told) -> None:
     say(("✓ ", GOOD) if told.as_expected else ("✗ ", BAD), (scene.title, STRONG))
     allowed = told.outcome in {_ALLOWED, None}
     came = " ".join(str(word) for word in (told.status, None if allowed else told.outcome) if word)
+    answer, *lines = (told.answer if allowed else "").split("\n")
     say(
         f"  {scene.tried}",
         ("  →  ", QUIET),
         (came, GOOD if allowed else WEAK),
-        f"{'  ' if came else ''}{told.answer}" if allowed else "",
+        f"{'  ' if came else ''}{answer}",
     )
+    for line in lines:
+        say(line)
     if not allowed and told.detail:
         for line in textwrap.wrap(told.detail, min(output().width, _COLUMNS) - 2):
             say((f"  {line}", QUIET))

@@ -35,7 +35,7 @@ def sandbox(
         Parameter(
             negative="",
             metavar="PATH=WHAT",
-            help="Misbehave: `/v1/charges*=fail:503`; also slow, trickle, redirect, echo, cut, "
+            help="Misbehave: `/v1/charges*=fail:503`; also slow, trickle, redirect, echo, mirror, cut, "
             "big, sse. May be given again.",
         ),
     ] = (),

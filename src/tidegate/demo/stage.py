@@ -12,6 +12,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from importlib.resources import as_file, files
 from pathlib import Path
 from queue import Queue
@@ -25,9 +26,11 @@ import structlog
 from tidegate.app import Home, Services, load_declaration, services
 from tidegate.app.gateway import Gateway, Started
 from tidegate.app.logs import configure_logs
+from tidegate.domain.agreement import Agreement
 from tidegate.domain.call import CallRecord
 from tidegate.domain.connection import DEFAULT_CONNECTION
 from tidegate.domain.secret import Secret
+from tidegate.privacy import Operator
 from tidegate.sandbox import Authority, Options, Received, Sandbox, contract_from_document
 from tidegate.sandbox.credential import invented_fields
 from tidegate.store import Usage
@@ -54,6 +57,7 @@ class Providers:
     stripe: Sandbox
     assistant: Sandbox
     inward: Sandbox
+    crm: Sandbox
     impostor: Sandbox
 
     def all(self) -> tuple[Sandbox, ...]:
@@ -158,6 +162,7 @@ def _providers(stack: ExitStack, scenery: Path, authority: Authority) -> Provide
         stripe=run("stripe.yaml", "acme", "globex", rules=elsewhere),
         assistant=run("assistant.yaml", "acme", rules=held),
         inward=run("status.yaml", "acme", names=["inward.example"]),
+        crm=run("crm.yaml", "acme", "globex", rules=["/v1/contacts=mirror"]),
         impostor=run("status.yaml", "acme", authority=Authority("An authority nobody trusts")),
     )
 
@@ -170,6 +175,7 @@ def _declare(folder: Path, scenery: Path, providers: Providers, ca: Path) -> Pat
         template.substitute(
             stripe=providers.stripe.origin,
             assistant=providers.assistant.origin,
+            crm=providers.crm.origin,
             impostor=providers.impostor.origin,
             inward_port=providers.inward.port,
             ca=ca,
@@ -186,11 +192,31 @@ def _let_in(state: Services, declared: Path, providers: Providers) -> Tokens:
     for name, provider in providers.by_name().items():
         for client, credential in provider.accounts.items():
             state.connections.connect(declaration, name, client, DEFAULT_CONNECTION, credential, {})
+    _agree(state)
     just_over = datetime.now(UTC) - timedelta(days=30, minutes=1)
     _, shop = state.tokens.create(declaration, "shop")
     _, agency = state.tokens.create(declaration, "agency")
     _, expired = state.tokens.create(declaration, "shop", days=30, now=just_over)
     return Tokens(_text(shop), _text(agency), _text(expired))
+
+
+def _agree(state: Services) -> None:
+    """Record what acme signed with the CRM's provider; globex did not."""
+    agreement = Agreement(
+        name="acme-crm-dpa",
+        kind="dpa",
+        provider="crm",
+        clients=("acme",),
+        parties=("Acme GmbH", "CRM"),
+        role="processor",
+        categories=("contact", "demographic", "government_id"),
+        purposes=("sales",),
+        regions=("eu",),
+        document=sha256(b"what was signed").hexdigest(),
+        starts=datetime.now(UTC) - timedelta(days=1),
+        ends=None,
+    )
+    state.agreements.add(Operator("demo", "demo"), agreement)
 
 
 def _log_to(stack: ExitStack, file: Path) -> None:

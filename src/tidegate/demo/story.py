@@ -137,6 +137,45 @@ def _smuggle(stage: Stage) -> str:
     return f"{problem['title']}; connection closed"
 
 
+def _contact(**more: str) -> dict[str, str]:
+    person = {"email": "ada@example.com", "birthday": "1990-12-10", "tax_no": "DE 4711 0815"}
+    return person | {"note": "Prefers tea", "device": "a1b2c3d4"} | more
+
+
+def _protected(stage: Stage) -> str:
+    """Show one contact three times: as it was sent, as the provider has it, and as it came back."""
+    sent = _contact()
+    with stage.consumer() as app:
+        back = app.post("/crm/v1/contacts", json=sent).json()
+    (call,) = stage.providers.crm.received
+    kept = json.loads(call.body)
+    if any(sent[name] in call.body.decode() for name in ("birthday", "tax_no", "device")):
+        raise Surprise("the provider saw what it should not")
+    if back.get("tax_no") != sent["tax_no"]:
+        raise Surprise("what the token stands for did not come back")
+    shown = (("the app sent", sent), ("the CRM has", kept), ("the app gets", back))
+    return "".join(f"\n    {who:<14}{_on_a_line(contact)}" for who, contact in shown)
+
+
+def _on_a_line(contact: dict[str, str]) -> str:
+    return "  ".join(f"{name} {_short(value)}" for name, value in contact.items())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 16 else f"{text[:11]}…"  # noqa: PLR2004 - enough to tell a token
+
+
+def _keep(path: str = "/crm/v1/contacts", **more: str) -> Callable[[Stage], str]:
+    """Send a contact that should be refused."""
+
+    def call(stage: Stage) -> str:
+        token = stage.tokens.agency if path.startswith("/~") else None
+        with stage.consumer(token) as app:
+            return str(app.post(path, json=_contact(**more)).json()["title"])
+
+    return call
+
+
 def _theft(stage: Stage) -> str:
     """Read every file of the gateway's state, as someone would who stole a backup."""
     stolen = b"".join(path.read_bytes() for path in stage.data.rglob("*") if path.is_file())
@@ -174,6 +213,31 @@ STORY: Final = (
         _stream,
         rule="shop-asks-the-assistant",
         seen=("acme's credential",),
+    ),
+    Scene(
+        "Personal data goes in the form that was declared, and comes back whole",
+        "POST /crm/v1/contacts",
+        _protected,
+        rule="shop-keeps-contacts",
+        seen=("acme's credential",),
+    ),
+    Scene(
+        "A field that nobody declared",
+        "POST /crm/v1/contacts with `religion`",
+        _keep(religion="none of yours"),
+        outcome="undeclared_field",
+    ),
+    Scene(
+        "A card number in a note",
+        "POST /crm/v1/contacts",
+        _keep(note="pays by 4242 4242 4242 4242"),
+        outcome="undeclared_field",
+    ),
+    Scene(
+        "Another client's data, for which nothing was agreed",
+        "POST /~globex/crm/v1/contacts",
+        _keep("/~globex/crm/v1/contacts"),
+        outcome="no_agreement",
     ),
     Scene(
         "A refund, which a denial forbids to everyone",

@@ -2,8 +2,9 @@
 
 `slow:2` waits before the first byte, `trickle:0.1` before each byte; `fail:503` answers with a
 status; `redirect:same|other|downgrade|URL` sends elsewhere; `echo` returns what was received, the
-credential included; `cut:10` ends the connection after so many bytes of the body; `big:1000000`
-answers with so many bytes; `sse:5` with so many events, `sse:5@0.1` one each tenth of a second.
+credential included; `mirror` gives a body back as it came; `cut:10` ends the connection after so many
+bytes of the body; `big:1000000` answers with so many bytes; `sse:5` with so many events, `sse:5@0.1` one
+each tenth of a second.
 """
 
 from __future__ import annotations
@@ -51,6 +52,11 @@ class Echo:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """Give the body back as it came, as who keeps what is sent does."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """End the connection after so many bytes of the body."""
 
@@ -72,7 +78,7 @@ class Sse:
     every_s: float = 0.2
 
 
-Misbehaviour = Slow | Trickle | Fail | Redirect | Echo | Cut | Big | Sse
+Misbehaviour = Slow | Trickle | Fail | Redirect | Echo | Mirror | Cut | Big | Sse
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,12 @@ def _echo(argument: str) -> Echo:
     return Echo()
 
 
+def _mirror(argument: str) -> Mirror:
+    if argument:
+        raise ValueError("`mirror` takes nothing after it")
+    return Mirror()
+
+
 def _sse(argument: str) -> Sse:
     events, at, every = argument.partition("@")
     count = _whole(events or "5", EVENTS_MAX)
@@ -162,6 +174,7 @@ _READERS: dict[str, Callable[[str], Misbehaviour]] = {
     "fail": lambda text: Fail(_status(text)),
     "redirect": _redirect,
     "echo": _echo,
+    "mirror": _mirror,
     "cut": lambda text: Cut(_whole(text or "0", BYTES_MAX)),
     "big": lambda text: Big(_whole(text, BYTES_MAX)),
     "sse": _sse,

@@ -26,6 +26,7 @@ from tidegate.sandbox.misbehaviour import (
     Cut,
     Echo,
     Fail,
+    Mirror,
     Misbehaviour,
     Redirect,
     Rule,
@@ -126,7 +127,9 @@ class ProviderApp:
         return _json(200, {"provider": self.contract.title, "received": calls})
 
 
-def _misbehaving(misbehaviour: Misbehaviour, request: Request, call: Received) -> _Reply | None:
+def _misbehaving(  # noqa: PLR0911 - one for each kind
+    misbehaviour: Misbehaviour, request: Request, call: Received
+) -> _Reply | None:
     """The answer that takes the contract's place; None where the misbehaviour only bends it."""
     match misbehaviour:
         case Fail(status):
@@ -137,6 +140,9 @@ def _misbehaving(misbehaviour: Misbehaviour, request: Request, call: Received) -
             )
         case Echo():
             return _json(200, _everything(call))
+        case Mirror():
+            kind = dict(call.headers).get("content-type", "application/octet-stream")
+            return _Reply(200, [("Content-Type", kind)], _once(call.body))
         case Big(size):
             headers = [("Content-Type", "application/octet-stream"), ("Content-Length", str(size))]
             return _Reply(200, headers, _zeros(size))

@@ -113,6 +113,12 @@ def test_echo_returns_the_credential(client: httpx.Client):
     assert answer.json()["body"] == "hello"
 
 
+def test_mirror_gives_a_body_back(client: httpx.Client):
+    answer = client.post("/v2/orders?sandbox=mirror", json={"a": 1})
+    assert answer.json() == {"a": 1}
+    assert KEY not in answer.text
+
+
 def test_slow_waits_before_the_first_byte(client: httpx.Client):
     started = time.monotonic()
     assert client.get(ORDER, params={"sandbox": "slow:0.2"}).status_code == 200
