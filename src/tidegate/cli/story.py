@@ -76,7 +76,7 @@ def _show(told: Told) -> None:
         f"  {scene.tried}",
         ("  →  ", QUIET),
         (came, GOOD if allowed else WEAK),
-        f"{'  ' if came else ''}{answer}",
+        f"  {answer}" if came and answer else answer,
     )
     for line in lines:
         say(line)
