@@ -109,8 +109,18 @@ def test_a_call_cannot_steer_the_terminal(tidegate, state):
 
 
 def test_follow_goes_on_with_new_calls_until_it_is_interrupted(recorded, state):
+    # A shell that runs the tests in the background has interrupts ignored, by all below it.
     with subprocess.Popen(
-        [sys.executable, "-m", "tidegate.cli", "calls", "--follow", "--json"],
+        [
+            "env",
+            "--default-signal=INT",
+            sys.executable,
+            "-m",
+            "tidegate.cli",
+            "calls",
+            "--follow",
+            "--json",
+        ],
         stdout=subprocess.PIPE,
         text=True,
     ) as following:
