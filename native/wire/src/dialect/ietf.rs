@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 
-use super::SIGNALS_MAX;
+use super::{NAME_MAX, SIGNALS_MAX};
 use crate::reserve::signal::{Signal, WAIT_MAX};
 
 /// One signal for each policy that either field names.
@@ -49,12 +49,14 @@ fn items(headers: &HeaderMap, field: &str) -> Vec<Item> {
     list.into_iter().filter_map(item).take(SIGNALS_MAX).collect()
 }
 
+/// A name that is empty, or longer than names are, says of nothing.
 fn name(item: &Item) -> Option<Arc<str>> {
-    match &item.bare_item {
-        BareItem::String(name) => Some(name.as_str().into()),
-        BareItem::Token(name) => Some(name.as_str().into()),
-        _ => None,
-    }
+    let name = match &item.bare_item {
+        BareItem::String(name) => name.as_str(),
+        BareItem::Token(name) => name.as_str(),
+        _ => return None,
+    };
+    (1..=NAME_MAX).contains(&name.len()).then(|| name.into())
 }
 
 fn number(item: &Item, parameter: &str) -> Option<u64> {

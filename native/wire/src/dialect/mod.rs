@@ -253,9 +253,11 @@ impl Sign {
     }
 }
 
+/// So long is the name of a quota, in bytes.
+const NAME_MAX: usize = 64;
+
 /// A name for a quota, of a length that is one.
 fn scope(fixed: Option<&Arc<str>>, place: Option<&Place>, read: &Read<'_>) -> Option<Arc<str>> {
-    const NAME_MAX: usize = 64;
     let told = place.and_then(|place| place.text(read));
     let told = told.filter(|name| !name.is_empty() && name.len() <= NAME_MAX && name.is_ascii());
     told.map(|name| Arc::from(&*name)).or_else(|| fixed.cloned())
