@@ -169,13 +169,21 @@ NOT_MET_HERE = {
     "hook_failed",
     "internal",
     "needs_reconsent",
+    "no_agreement",
     "not_cached",
     "not_ready",
     "overloaded",
+    "protection_unavailable",
     "queue_timeout",
     "quota_exceeded",
+    "schema_violation",
+    "suppressed",
     "throttled",
     "timeout",
+    "undeclared_field",
+    "unparseable",
+    "unprotectable",
+    "unprotected",
 }
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tidegate.domain.agreement import Agreement
+from support.running import Running
+from tidegate.domain.agreement import ALL, Agreement
 from tidegate.domain.secret import Secret
 from tidegate.privacy import Acts, Agreements, Operator
 from tidegate.store import Store
@@ -73,3 +75,21 @@ def tamper(database: Path, *statements: str) -> None:
         for statement in statements:
             connection.execute(statement)
     connection.close()
+
+
+def agree_to(gateway: Running, policies: str, *providers: str) -> None:
+    """Record that all that policies send was agreed with the providers, once in a home's life."""
+    categories = tuple(dict.fromkeys(re.findall(r"category: ([\w.]+)", policies)))
+    if not categories or gateway.state.agreements.register().agreements:
+        return
+    for provider in providers:
+        agreed = agreement(
+            f"all-{provider}-dpa",
+            provider=provider,
+            clients=(ALL,),
+            categories=categories,
+            purposes=tuple(dict.fromkeys(re.findall(r"purpose: ([\w.]+)", policies))),
+            starts=datetime.now(UTC) - timedelta(days=1),
+            ends=None,
+        )
+        gateway.state.agreements.add(ANNA, agreed)

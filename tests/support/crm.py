@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from support.agreeing import agree_to
 from support.running import Running, running
 from support.scripted import Wire, scripted
 from tidegate.sandbox import Authority
@@ -116,4 +117,5 @@ protection:
             for client in ("acme", "globex")
         }
         with running(folder / "home", declared, keys) as gateway:
+            agree_to(gateway, protection, "crm", "mail")
             yield Front(gateway, crm)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from support.agreeing import ANNA, agreement
+from support.agreeing import agree_to
 from support.running import Running, running
-from tidegate.domain.agreement import ALL
 from tidegate.sandbox import Authority
 
 OPERATIONS = '["GET /{name}", "POST /{name}", "PUT /{name}"]'
@@ -101,21 +98,5 @@ grants:
         declared += f'  - {{consumer: app, provider: {granted}, operations: ["*"]}}\n'
     keys = {("there", client): {"token": key_of(client)} for client in clients if connect}
     with running(folder / "home", declared, keys) as started:
-        _agree(started, more)
+        agree_to(started, more, "there")
         yield Passage(started, started.token("app"))
-
-
-def _agree(started: Running, policies: str) -> None:
-    """Record that all that policies send was agreed with the provider, once in a home's life."""
-    categories = tuple(dict.fromkeys(re.findall(r"category: ([\w.]+)", policies)))
-    if not categories or started.state.agreements.register().agreements:
-        return
-    agreed = agreement(
-        provider="there",
-        clients=(ALL,),
-        categories=categories,
-        purposes=tuple(dict.fromkeys(re.findall(r"purpose: ([\w.]+)", policies))),
-        starts=datetime.now(UTC) - timedelta(days=1),
-        ends=None,
-    )
-    started.state.agreements.add(ANNA, agreed)

@@ -128,10 +128,8 @@ pub struct Event {
     /// What its policy would have made of it, where that only reports as yet.
     pub would: Option<Box<Would>>,
     /// What for, by its policy.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub purpose: Option<Arc<str>>,
     /// Whom the call is about, by keyed indexes.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<Box<str>>,
     /// The agreements by which the call's personal data went, with spaces between.
     pub agreements: Option<Arc<str>>,
