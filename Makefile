@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := demo
 PY := .venv/bin/python
 # Hashes say what is installed; from where is each machine's own affair, and stands in no file.
-PIN := .venv/bin/uv pip compile -q --generate-hashes --no-emit-index-url --no-header --no-annotate
+PIN := .venv/bin/uv pip compile -q --generate-hashes --no-header --no-annotate
 
 demo: ## set up, then run the main job and show it
 	@tools/setup.sh run
