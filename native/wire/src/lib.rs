@@ -40,6 +40,7 @@ pub mod explain;
 pub mod fetch;
 pub mod headers;
 pub mod identity;
+pub mod json;
 pub mod lease;
 pub mod origin;
 pub mod ratelimit;

@@ -4,7 +4,7 @@
 use http::{HeaderMap, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
-use tidegate_wire::protect::json::Node;
+use tidegate_wire::json::Node;
 use tidegate_wire::protect::selector::Selector;
 use tidegate_wire::protect::{Original, Told, rewrite};
 use tidegate_wire::snapshot::Snapshot;

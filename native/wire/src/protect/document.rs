@@ -10,11 +10,11 @@ use serde_json::{Map, Number, Value as Json};
 use serde_json_path::PathElement;
 
 use super::act::{Act, Fresh, Outcome, Value};
-use super::json::Node;
 use super::policy::Policy;
 use super::selector::{Rank, Step, rank};
 use super::told::{At, Breach, Place, Told};
 use crate::error::Code;
+use crate::json::Node;
 
 /// A rule on its way down: all of its steps so far have been taken.
 #[derive(Clone, Copy)]

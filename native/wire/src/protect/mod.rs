@@ -16,7 +16,6 @@ pub mod document;
 pub mod ff1;
 pub mod generalise;
 pub mod hash;
-pub mod json;
 pub mod jwe;
 pub mod keys;
 pub mod named;

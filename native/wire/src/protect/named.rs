@@ -10,11 +10,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use super::act::{Fresh, Outcome, Value};
 use super::document::most_specific;
-use super::json::VALUES_MAX;
 use super::policy::Policy;
 use super::selector::{Rank, Step, Target, parts, rank};
 use super::told::{Breach, Place, Told};
 use crate::error::Code;
+use crate::json::VALUES_MAX;
 
 /// RFC 3986 §2.3: what needs no escape anywhere.
 pub const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -13,11 +13,11 @@ use zeroize::Zeroizing;
 
 use super::document::shadow_of;
 use super::ff1;
-use super::json::Node;
 use super::keys::{Place, Roots};
 use super::selector::{Path, Selector, Step, Target};
 use super::token::{self, Token};
 use super::tokenise::{self, Clear};
+use crate::json::Node;
 
 /// Answers up to this size, in bytes, are looked into.
 pub const ANSWER_BYTES_MAX: usize = 10 << 20;

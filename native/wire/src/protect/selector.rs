@@ -9,7 +9,7 @@ use std::str::FromStr;
 use http::HeaderName;
 use serde_json_path::JsonPath;
 
-use super::json::DEPTH_MAX;
+use crate::json::DEPTH_MAX;
 
 /// One step down.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::NO_PAD;
 use percent_encoding::utf8_percent_encode;
 
-use super::json::write_text;
 use super::named::UNRESERVED;
 use super::told::{Breach, Told};
 use crate::echo::needles::base64_form;
 use crate::error::Code;
+use crate::json::write_text;
 use crate::sign::digest::hex;
 
 /// Of base64, characters that a value of the fewest bytes that are looked for decides alone.

@@ -11,11 +11,11 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::act::Act;
-use super::json::Node;
 use super::policy::{Policy, RawPolicy, Unknown};
 use super::told::{FieldTold, Told};
 use super::{Breach, Original, Rewritten, document, rewrite};
 use crate::error::Code;
+use crate::json::Node;
 use crate::sign::digest::hex;
 use crate::snapshot::Snapshot;
 
