@@ -12,11 +12,11 @@ use super::compile::Id;
 use super::decoded::decoded;
 use super::document::{Content, Described};
 use super::hygiene::{Html, Prototype, escaped, refused, without_prototypes};
-use super::json::Node;
 use super::media::MediaType;
 use super::place::Violation;
 use super::{Checks, Mode, Told, VALUES_MAX, unreadable};
 use crate::error::{Code, Refusal};
+use crate::json::Node;
 
 const DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-digest"),

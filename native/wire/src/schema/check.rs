@@ -8,9 +8,9 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::compile::{Id, ListRules, MapRules, NumberRules, Options, Schema, Schemas, TextRules, Types};
-use super::json::Node;
 use super::number::Number;
 use super::place::{Place, Violation};
+use crate::json::Node;
 
 /// Enough for a body of 1 MiB by a schema of an API; some tens of milliseconds.
 const STEPS_MAX: u32 = 2_000_000;

@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
-use super::json::Node;
 use super::number::Number;
+use crate::json::Node;
 
 /// A schema's place among the others.
 pub type Id = u32;

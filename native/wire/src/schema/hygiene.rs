@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 use serde_json_path::{JsonPath, PathElement};
 
-use super::json::Node;
 use super::place::Violation;
+use crate::json::Node;
 
 /// The texts that a browser would read as markup or as the end of a line in a script.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]

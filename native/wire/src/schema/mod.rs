@@ -11,7 +11,6 @@ mod compile;
 mod decoded;
 mod document;
 mod hygiene;
-mod json;
 mod media;
 mod number;
 mod place;
@@ -24,10 +23,10 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use crate::error::{Code, Refusal};
+use crate::json::{self, Node};
 use compile::Compiler;
 use document::{Described, Document};
 use hygiene::{Html, Minimum, Prototype};
-use json::Node;
 use place::Violation;
 
 /// Values in a body that is looked into, those inside others counted too.

@@ -9,12 +9,12 @@ use percent_encoding::percent_decode_str;
 use super::check::{check, fits};
 use super::compile::Schemas;
 use super::document::{Body, Content, Described, Parameter, Split, Where};
-use super::json::Node;
 use super::media::{MediaType, is_coded};
 use super::number::Number;
 use super::place::Violation;
 use super::{VALUES_MAX, unreadable};
 use crate::headers::is_never_forwarded;
+use crate::json::Node;
 use crate::snapshot::{AttachPart, Provider};
 
 /// A query or a form of more pairs is none of an API's.
