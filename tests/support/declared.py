@@ -9,6 +9,19 @@ from tidegate.domain.connection import AccessToken, Connection
 from tidegate.domain.declaration import Client, Consumer, Declaration, Grant, Provider
 from tidegate.domain.operation import Operation
 
+CRM = """version: 1
+clients: {acme: {}}
+consumers: {shop: {clients: [acme]}}
+providers:
+  crm:
+    origin: https://api.example.com
+    auth: bearer
+    operations: {PostPeople: POST /people, GetPerson: "GET /people/{id}"}
+grants:
+  - {consumer: shop, provider: crm, operations: ["*"]}
+"""
+"""A file that declares one provider of people; policies are put after it."""
+
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 
 OPERATIONS = (

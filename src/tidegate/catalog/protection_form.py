@@ -13,7 +13,7 @@ from tidegate.catalog.fields import Date, Name, Size, refuse
 from tidegate.catalog.protecting_form import PROTECTING, EncryptDo, HashDo, TokeniseDo
 from tidegate.catalog.selectors import WrongSelectorError, read_selector
 from tidegate.domain.category import CATEGORY_PATTERN, is_category
-from tidegate.domain.protection import BODY_BYTES, BODY_BYTES_MAX, Detector
+from tidegate.domain.protection import BODY_BYTES, BODY_BYTES_MAX, Detector, LegalBasis
 
 FIELDS_MAX = 1_000
 
@@ -135,17 +135,7 @@ class ProtectionEntry(Entry):
     """`PROVIDER:OPERATION`, the operation by id or `METHOD /path`, either with `*`."""
     purpose: Category
     """What the data is sent for, as a dotted word (`payment`, `marketing.email`)."""
-    legal_basis: (
-        Literal[
-            "consent",
-            "contract",
-            "legal_obligation",
-            "vital_interests",
-            "public_task",
-            "legitimate_interests",
-        ]
-        | None
-    ) = None
+    legal_basis: LegalBasis | None = None
     """Why it may be (article 6 of the GDPR)."""
     subjects: list[Category] = []
     """Whom it is about (`customer`, `employee`)."""

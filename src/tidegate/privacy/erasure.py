@@ -21,7 +21,7 @@ from tidegate.domain.declaration import Declaration, Provider
 from tidegate.domain.ledger import SubjectFlow, SubjectRequest
 from tidegate.domain.operation import Operation
 from tidegate.domain.party import Erasure
-from tidegate.privacy.evidence import Outcome, Step, erased, signed
+from tidegate.privacy.evidence import Outcome, Step, erased, proven
 from tidegate.privacy.request import ErasureCall, fill
 from tidegate.privacy.subjects import Found, Subject, SubjectRegister, new_request_id
 from tidegate.store import Store
@@ -119,30 +119,18 @@ def erase(
     register.suppress(subject, author, id_, now)
     steps = (*made.by_hand, *_asked(subject, made.calls, carrier))
     destroyed = [what for one in destroy for what in one(subject.client, subject.index)]
-    document, digest = signed(
-        erased(
-            id_,
-            subject,
-            author,
-            now,
-            revision=revision,
-            sent=made.found.flows,
-            steps=steps,
-            destroyed=destroyed,
-        )
+    document = erased(
+        id_,
+        subject,
+        author,
+        now,
+        revision=revision,
+        sent=made.found.flows,
+        steps=steps,
+        destroyed=destroyed,
     )
-    request = SubjectRequest(
-        id=id_,
-        client=subject.client,
-        index=subject.index,
-        kind=subject.kind,
-        act="erase",
-        at=now,
-        author=author,
-        document=document,
-        digest=digest,
-        is_done=all(step.outcome in {"erased", "nothing_there"} for step in steps),
-    )
+    is_done = all(step.outcome in {"erased", "nothing_there"} for step in steps)
+    request = proven(id_, subject, author, now, act="erase", document=document, is_done=is_done)
     store.subjects.record(request)
     return request
 

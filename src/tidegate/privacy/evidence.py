@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from tidegate.domain.ledger import SubjectFlow
+from tidegate.domain.ledger import RequestKind, SubjectFlow, SubjectRequest
 
 if TYPE_CHECKING:
     from tidegate.privacy.subjects import Subject
@@ -81,10 +81,30 @@ def lifted(id_: str, subject: Subject, author: str, at: datetime) -> dict[str, A
     return _head("lift", id_, subject, author, at)
 
 
-def signed(document: dict[str, Any]) -> tuple[str, str]:
-    """Write a document in its one form, and the SHA-256 of that."""
+def proven(
+    id_: str,
+    subject: Subject,
+    author: str,
+    at: datetime,
+    *,
+    act: RequestKind,
+    document: dict[str, Any],
+    is_done: bool,
+) -> SubjectRequest:
+    """Give what was done, with its document in its one form and the SHA-256 of that."""
     text = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return text, hashlib.sha256(text.encode()).hexdigest()
+    return SubjectRequest(
+        id=id_,
+        client=subject.client,
+        index=subject.index,
+        kind=subject.kind,
+        act=act,
+        at=at,
+        author=author,
+        document=text,
+        digest=hashlib.sha256(text.encode()).hexdigest(),
+        is_done=is_done,
+    )
 
 
 def is_intact(document: str, digest: str) -> bool:

@@ -82,25 +82,14 @@ class SubjectRegister:
         Raises:
             SubjectRefused: nobody suppressed them.
         """
-        from tidegate.privacy.evidence import lifted, signed
+        from tidegate.privacy.evidence import lifted, proven
 
         if not self._store.subjects.lift(subject.client, subject.index):
             raise SubjectRefused("calls about this subject are not suppressed")
         now = datetime.now(UTC)
         id_ = new_request_id()
-        document, digest = signed(lifted(id_, subject, author, now))
-        request = SubjectRequest(
-            id=id_,
-            client=subject.client,
-            index=subject.index,
-            kind=subject.kind,
-            act="lift",
-            at=now,
-            author=author,
-            document=document,
-            digest=digest,
-            is_done=True,
-        )
+        document = lifted(id_, subject, author, now)
+        request = proven(id_, subject, author, now, act="lift", document=document, is_done=True)
         self._store.subjects.record(request)
         return request
 

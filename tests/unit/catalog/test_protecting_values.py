@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from joserfc import jwk
+from support.declared import CRM
 
 from tidegate.catalog import ConfigErrors, load, weaknesses
 from tidegate.catalog.hash_profiles import hash_profiles, words
@@ -27,17 +28,7 @@ from tidegate.domain.declaration import Declaration
 from tidegate.domain.protection import Encrypt, Hash, RecipientKey, Restoration, Tokenise
 from tidegate.snapshot import compile_snapshot
 
-HEAD = """version: 1
-clients: {acme: {}}
-consumers: {shop: {clients: [acme]}}
-providers:
-  crm:
-    origin: https://api.example.com
-    auth: bearer
-    operations: {PostPeople: POST /people, GetPerson: "GET /people/{id}"}
-grants:
-  - {consumer: shop, provider: crm, operations: ["*"]}
-protection:
+HEAD = f"""{CRM}protection:
   - operations: ["crm:PostPeople"]
     purpose: sales
 """

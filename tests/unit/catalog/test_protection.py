@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from support.declared import CRM
 
 from tidegate.catalog import ConfigErrors, load, weaknesses
 from tidegate.catalog.protection import Policies
@@ -15,21 +16,10 @@ from tidegate.domain.declaration import Declaration
 from tidegate.domain.protection import FieldRule, Generalise, Mask, Plain
 from tidegate.snapshot import changes, compile_snapshot
 
-HEAD = """version: 1
-clients: {acme: {}}
-consumers: {shop: {clients: [acme]}}
-providers:
-  crm:
-    origin: https://api.example.com
-    auth: bearer
-    operations: {PostPeople: POST /people, GetPerson: "GET /people/{id}"}
-grants:
-  - {consumer: shop, provider: crm, operations: ["*"]}
-"""
-LINES = HEAD.count("\n")
+LINES = CRM.count("\n")
 
 
-def declared(folder: Path, protection: str, *, head: str = HEAD) -> Declaration:
+def declared(folder: Path, protection: str, *, head: str = CRM) -> Declaration:
     (folder / "tidegate.yaml").write_text(f"{head}protection:\n{protection}")
     return load(folder)
 
@@ -164,7 +154,7 @@ def test_operations_without_a_policy_are_named_as_weak(tmp_path: Path):
 
 def test_one_file_that_refuses_what_is_unprotected_makes_all_providers_refuse(tmp_path: Path):
     (tmp_path / "more.yaml").write_text("unprotected: refuse\n")
-    head = HEAD.replace("version: 1\n", "version: 1\ninclude: [more.yaml]\n")
+    head = CRM.replace("version: 1\n", "version: 1\ninclude: [more.yaml]\n")
     found = declared(tmp_path, policy("[]"), head=head)
     snapshot = json.loads(compile_snapshot(found, 1, [], []))
     assert snapshot["providers"][0]["unprotected"] == "refuse"
@@ -172,7 +162,7 @@ def test_one_file_that_refuses_what_is_unprotected_makes_all_providers_refuse(tm
 
 
 def test_a_grant_may_refuse_what_is_unprotected(tmp_path: Path):
-    head = HEAD.replace('["*"]}', '["*"], unprotected: refuse}')
+    head = CRM.replace('["*"]}', '["*"], unprotected: refuse}')
     snapshot = json.loads(compile_snapshot(declared(tmp_path, policy("[]"), head=head), 1, [], []))
     assert snapshot["grants"][0]["unprotected"] == "refuse"
     assert "unprotected" not in snapshot["providers"][0]
