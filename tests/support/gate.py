@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
 
+from support.handled import handled
 from tidegate.app import Home, Services, services
 from tidegate.domain.attach import AttachHeader
 from tidegate.domain.connection import Connection
@@ -38,9 +39,7 @@ class Origin:
 def origin() -> Iterator[Origin]:
     """Run one. `/slow` answers when `hold` is set."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Echo(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             state.seen.append({name.lower(): value for name, value in self.headers.items()})
             if self.path.startswith("/slow"):
@@ -52,21 +51,12 @@ def origin() -> Iterator[Origin]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    state = Origin(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield state
-    finally:
-        state.hold.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with handled(Echo) as origin:
+        state = Origin(origin)
+        try:
+            yield state
+        finally:
+            state.hold.set()
 
 
 def declaring(url: str) -> Declaration:

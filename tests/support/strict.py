@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from support.handled import handled
 
 Count = Callable[[float], bool]
 """Whether one more call at this moment (seconds) is within the limit; counts it in any case."""
@@ -74,11 +76,7 @@ def strict(count: Count | None = None, at_once: int | None = None) -> Iterator[S
     """Run one; each call takes `hold_s`, and is answered with `headers()` and `body`."""
     lock = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        # Head and body go in two writes: with Nagle's algorithm the second waits for 40 ms.
-        disable_nagle_algorithm = True
-
+    class Counting(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             with lock:
                 state.calls += 1
@@ -105,20 +103,6 @@ def strict(count: Count | None = None, at_once: int | None = None) -> Iterator[S
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.do_GET()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 256
-
-    server = Server(("127.0.0.1", 0), Handler)
-    state = Strict(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with handled(Counting) as origin:
+        state = Strict(origin)
         yield state
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
