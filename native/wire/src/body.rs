@@ -14,12 +14,12 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use crate::cache::fill::Reading;
-use crate::call::Trace;
 use crate::dial::pool::Borrowed;
 use crate::echo::{Echo, Echoed};
 use crate::error::{Code, Refusal};
 use crate::forward::deadline::Limits;
 use crate::schema::Told;
+use crate::trace::Trace;
 
 /// Why a stream was cut. What reaches the wire is an abort; what it was goes to the record.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 //! `call` is the way of one call from top to bottom; each step is a module of its own, in this order:
 //! [`listen`], [`authenticate`], [`route`], [`decide`], [`admit`], [`schema`], [`protect`], [`cache`], [`dial`], [`attach`],
 //! [`forward`], [`respond`], [`record`]. [`snapshot`] is what a call is decided by, [`lease`] what it is authenticated with at the
-//! provider, [`event`] what is known of it, [`error`] how it can be refused. [`engine`] starts and stops.
+//! provider, [`trace`] what is gathered of it and [`event`] what is kept, [`error`] how it can be refused. [`engine`] starts and stops.
 #![forbid(unsafe_code)]
 
 pub mod admit;
@@ -46,4 +46,5 @@ pub mod origin;
 pub mod ratelimit;
 pub mod simulate;
 pub mod snapshot;
+pub mod trace;
 pub mod worker;

@@ -12,13 +12,13 @@ use hyper::body::Incoming;
 use tokio::time::sleep;
 
 use crate::body::RequestBody;
-use crate::call::Trace;
 use crate::dial::pool::Proven;
 use crate::error::Refusal;
 use crate::forward::Sending;
 use crate::forward::once::{Failed, once};
 use crate::forward::reach;
 use crate::reserve::Reservation;
+use crate::trace::Trace;
 
 impl Sending<'_> {
     /// One try, or two at once.

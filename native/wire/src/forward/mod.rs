@@ -37,12 +37,12 @@ use hyper::body::Incoming;
 use tokio::time::sleep;
 
 use crate::body::{Progress, RequestBody};
-use crate::call::Trace;
 use crate::dial::pool::Proven;
 use crate::dialect::{self, Heard};
 use crate::error::{Code, Refusal};
 use crate::reserve::Reservation;
 use crate::sign::DigestAuth;
+use crate::trace::Trace;
 use once::Failed;
 use outgoing::Outgoing;
 use remedy::{Remedy, Tried};

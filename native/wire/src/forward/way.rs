@@ -9,7 +9,6 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::time::sleep;
 
 use crate::body::RequestBody;
-use crate::call::Trace;
 use crate::decide::AllowedCall;
 use crate::dial::pool::Proven;
 use crate::error::{Code, Refusal};
@@ -25,6 +24,7 @@ use crate::forward::tries::{Repeat, Tries, When, is_safe};
 use crate::lease::Lease;
 use crate::sign::{DigestAuth, Signer};
 use crate::snapshot::Snapshot;
+use crate::trace::Trace;
 use crate::worker::Worker;
 
 /// Answers that say of the origin that it cannot.
