@@ -123,8 +123,10 @@ def test_another_installation_at_the_same_store_is_given_nothing(tmp_path: Path)
 def test_nothing_at_the_store_can_be_read(tmp_path: Path):
     with gateways(tmp_path) as (server, _, one, __):
         one.ask("/secret-path")
+        kept(server, 1)
         one.ask("/a", "POST")
         one.told({"client": "acme", "provider": "there"})
+        wait_until(lambda: not server.keys(ANSWERS) or not fields(server))
         one.ask("/secret-path")
         kept(server, 1)
         dump = b""

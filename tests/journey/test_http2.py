@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
 import httpx
 import pytest
-from support.passage import KEY, Before
+from support.passage import KEY, Before, Passage
 from support.scripted import Wire, scripted
 
 from tidegate.sandbox import Authority
@@ -68,15 +68,15 @@ def test_provider_of_http2_alone_is_refused_http1(
 
 
 def test_many_calls_share_one_http2_connection(before: Before, authority: Authority):
-    with (
-        scripted(authority, answering) as origin,
-        before(origin) as passage,
-        httpx.Client(
+    async def ask(passage: Passage) -> list[httpx.Response]:
+        async with httpx.AsyncClient(
             http1=False, http2=True, headers=passage.headers, trust_env=False, timeout=20
-        ) as client,
-        ThreadPoolExecutor(8) as pool,
-    ):
-        answers = list(pool.map(lambda _: client.get(f"{passage.base}/thing"), range(64)))
+        ) as client:
+            asked = (client.get(f"{passage.base}/thing") for _ in range(64))
+            return await asyncio.gather(*asked)
+
+    with scripted(authority, answering) as origin, before(origin) as passage:
+        answers = asyncio.run(ask(passage))
         records = passage.gateway.records(64)
     assert {(answer.status_code, answer.http_version) for answer in answers} == {(200, "HTTP/2")}
     assert len({record.id for record in records}) == 64

@@ -30,7 +30,7 @@ LoadModule authn_file_module {modules}/mod_authn_file.so
 LoadModule alias_module {modules}/mod_alias.so
 LoadModule ssl_module {modules}/mod_ssl.so
 LoadModule socache_shmcb_module {modules}/mod_socache_shmcb.so
-LogFormat "%m %>s" calls
+LogFormat "%{begin:usec}t %>s" calls
 CustomLog {folder}/calls.log calls
 SSLEngine on
 SSLCertificateFile {folder}/server.pem
@@ -52,7 +52,7 @@ server.bind = "127.0.0.1"
 server.port = {port}
 server.errorlog = "{folder}/error.log"
 accesslog.filename = "{folder}/calls.log"
-accesslog.format = "%m %s"
+accesslog.format = "%{sec}t %s"
 ssl.engine = "enable"
 ssl.pemfile = "{folder}/server.pem"
 ssl.privkey = "{folder}/server.key"
@@ -73,9 +73,10 @@ class DigestServer:
     folder: Path
 
     def statuses(self) -> list[str]:
-        """How it answered each call."""
+        """How it answered each call, in the order in which they began; it logs them as they end."""
         whole = (self.folder / "calls.log").read_text().splitlines(keepends=True)
-        return [line.split(" ")[1].strip() for line in whole if line.endswith("\n")]
+        calls = [line.split() for line in whole if line.endswith("\n")]
+        return [status for _, status in sorted(calls, key=lambda call: int(call[0]))]
 
 
 def _prepare(folder: Path, root: Issued, user: str, password: str, *, sha256: bool) -> int:
