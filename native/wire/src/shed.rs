@@ -27,6 +27,9 @@ const TURNS_ANSWERED: u32 = 1;
 const CALLS: u32 = 64;
 /// It is kept in parts of this.
 const FINE: u32 = 4_096;
+/// With fewer calls under way nobody is refused: where each takes long, a handful of connections that wait for
+/// their answers are behind already, and refused ones would only come again.
+const FEW: u32 = 100;
 /// How long it must have been longer before a call is refused: a hiccup is no overload.
 const STANDING: Duration = Duration::from_millis(20);
 /// A worker that was not looked at for so long is behind with nothing.
@@ -102,7 +105,7 @@ impl Shed {
             under_way.by_consumer.resize(place + 1, 0);
         }
         let own = under_way.by_consumer[place];
-        if self.is_behind(now) && self.pays(class, || under_way.is_modest(own)) {
+        if under_way.all >= FEW && self.is_behind(now) && self.pays(class, || under_way.is_modest(own)) {
             let detail =
                 "Tidegate is behind with its calls, so this one was refused at once: try again shortly.";
             return Err(Refusal::new(Code::Overloaded, detail).by("gateway.load".into()));
@@ -210,9 +213,16 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    /// A worker with as many calls as it takes for one to be refused.
+    fn with_calls() -> Shed {
+        let shed = Shed::default();
+        (0..FEW).for_each(|_| shed.enter(0, Class::Normal, Instant::now()).expect("not behind"));
+        shed
+    }
+
     /// A worker that was behind from `start` on, as seen 100 ms later.
     fn behind(start: Instant) -> (Shed, Instant) {
-        let shed = Shed::default();
+        let shed = with_calls();
         for ms in 0..100 {
             shed.waited(10 * MS, start + ms * MS);
         }
@@ -221,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_hiccup_refuses_nobody() {
-        let (shed, start) = (Shed::default(), Instant::now());
+        let (shed, start) = (with_calls(), Instant::now());
         for round in 0..100 {
             let now = start + round * 50 * MS;
             shed.waited(15 * MS, now);
@@ -243,6 +253,15 @@ mod tests {
     }
 
     #[test]
+    fn where_few_calls_are_under_way_none_is_refused() {
+        let (shed, now) = behind(Instant::now());
+        shed.leave(0, true);
+        assert!(shed.enter(0, Class::Normal, now).is_ok());
+        let refused = (0..100).filter(|_| shed.enter(0, Class::Normal, now).is_err()).count();
+        assert!(refused >= 99, "{refused}");
+    }
+
+    #[test]
     fn a_worker_that_nobody_called_for_a_while_is_not_behind() {
         let (shed, now) = behind(Instant::now());
         assert!(shed.enter(0, Class::Normal, now + 2 * FRESH).is_ok());
@@ -250,7 +269,8 @@ mod tests {
 
     /// Of 300 calls of each class, how many are refused; `refused` of a thousand are too many.
     fn refused_of(refused: u32, classes: &[Class]) -> Vec<u32> {
-        let (shed, now) = (Shed::default(), Instant::now());
+        let (shed, now) = (with_calls(), Instant::now());
+        shed.came.set(Default::default());
         shed.looked_at.set(Some(now));
         let mut counts = vec![0; classes.len()];
         for round in 0..600 {
