@@ -1,8 +1,14 @@
 -- Tells wrk which paths to call, in turn, and prints what it saw as one line of JSON.
--- BENCH_PATHS names a file with one path a line; without it the URL's own path is called.
+-- BENCH_PATHS names a file with one path a line; without it the URL's own path is called. BENCH_BODY names
+-- a file that each call carries as its body.
 
 local requests = {}
 local turn = 0
+
+if os.getenv("BENCH_BODY") ~= nil then
+  wrk.method = "POST"
+  wrk.body = io.open(os.getenv("BENCH_BODY"), "rb"):read("*a")
+end
 
 function init()
   local file = os.getenv("BENCH_PATHS")

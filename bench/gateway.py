@@ -24,6 +24,23 @@ RECORDED_WITHIN_S: Final = 120.0
 _HERE: Final = Path(__file__).parent
 _TIDEGATE: Final = Path(sys.executable).with_name("tidegate")
 _POLL_S: Final = 0.002
+_AGREEMENT: Final = """
+name: acme-items
+kind: dpa
+provider: items
+clients: all
+parties: [Acme GmbH, Items Ltd]
+role: processor
+categories: [contact, payment]
+subjects: [customer]
+purposes: [sales]
+regions: [eu]
+retention: ten years
+breach_contact: privacy@items.test
+document: signed.pdf
+from: 2026-01-01
+until: 2099-01-01
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +62,13 @@ class Gateway:
         items: str = "",
         bulk: str = "",
         limit: str = "",
+        protection: str = "",
     ) -> Gateway:
         """Declare it, connect the client's account and make the consumer's token.
 
         `items` and `bulk` are further keys of these providers, each a line of YAML; `limit` is one that holds
-        for the client, the consumer and the grant (`100/s`).
+        for the client, the consumer and the grant (`100/s`). With policies for `PostPerson` (`protection`, a list
+        in YAML) the consumer may post, and there is the agreement that personal data needs.
         """
         folder = stage.folder / f"tidegate-{stage.free_port()}"
         folder.mkdir()
@@ -64,12 +83,18 @@ class Gateway:
             ITEMS=items,
             BULK=bulk,
             LIMIT=f", limit: {limit}" if limit else "",
+            POSTS=", PostItem, PostPerson" if protection else "",
+            PROTECTION=f"protection:\n{protection}" if protection else "",
             AUTHORITY=provider.certificate.authority,
         )
         gateway = cls(stage, folder, port, token="")
         gateway.run("apply")
         for name in ("items", "bulk"):
             gateway.run("connect", name, "--client", "acme", given=PROVIDER_KEY)
+        if protection:
+            (folder / "signed.pdf").write_bytes(b"as signed")
+            (folder / "agreement.yaml").write_text(_AGREEMENT)
+            gateway.run("agreements", "add", "agreement.yaml")
         token = gateway.run("token", "create", "shop").strip()
         return cls(stage, folder, port, token)
 

@@ -72,6 +72,7 @@ def saturate_counting_failures(
     for name, value in target.headers.items():
         argv += ["-H", f"{name}: {value}"]
     env = {**os.environ, **({"BENCH_PATHS": str(paths)} if paths else {})}
+    env |= {"BENCH_BODY": str(target.body)} if target.body else {}
     before = [CoreTimes.read(core) for core in (cores.gate, cores.load)]
     seen = _run([*argv, target.url], cores, env)
     after = [CoreTimes.read(core) for core in (cores.gate, cores.load)]
@@ -126,6 +127,8 @@ def flood(
     argv += ["--warmup", str(warmup), "--connections", str(connections), "--seed", str(seed)]
     for name, value in target.headers.items():
         argv += ["--header", f"{name}: {value}"]
+    if target.body:
+        argv += ["--body", str(target.body)]
     seen = _run(argv, cores, dict(os.environ))
     refused, failed = int(seen.pop("refused")), int(seen.pop("failed"))
     if failed:

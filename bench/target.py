@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from bench.provider import ANSWER
 from bench.stage import BenchError, Running
@@ -14,7 +15,8 @@ from bench.stage import BenchError, Running
 class Target:
     """A port on loopback and the call to make there.
 
-    A guarded one must refuse calls without a token, and calls of `refused_path`.
+    A guarded one must refuse calls without a token, and calls of `refused_path`. With a `body`, a file
+    of JSON, it is a POST.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Target:
     running: Running | None = None
     guarded: bool = True
     refused_path: str = "/v1/other/42"
+    body: Path | None = None
 
     @property
     def url(self) -> str:
@@ -48,11 +51,13 @@ def expect_the_work_done(target: Target) -> None:
             raise BenchError(f"{target.name} let a call through that it must refuse ({status})")
 
 
-def call(target: Target, method: str = "GET") -> tuple[int, bytes]:
+def call(target: Target) -> tuple[int, bytes]:
     """Make one call over plain HTTP on a connection of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=30)
     try:
-        connection.request(method, target.path, headers=dict(target.headers))
+        body = target.body.read_bytes() if target.body else None
+        method = "POST" if body else "GET"
+        connection.request(method, target.path, body=body, headers=dict(target.headers))
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:

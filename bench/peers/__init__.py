@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.provider import CREDENTIAL, Provider, nginx_user
-from bench.stage import Running, Stage, program, wait_until_open
+from bench.stage import PEERS_VENV, Running, Stage, program, wait_until_open
 from bench.target import Target
 from bench.templates import fill
 
@@ -56,7 +56,25 @@ def start_haproxy(stage: Stage, provider: Provider) -> Target:
 
 
 def start_envoy(stage: Stage, provider: Provider) -> Target:
-    port, config = _config(stage, provider, "envoy.yaml")
+    return _envoy(stage, provider, METHOD="GET", PREFIX="/v1/items/", PROCESSING="", PROCESSOR="")
+
+
+def start_envoy_protecting(stage: Stage, provider: Provider) -> Target:
+    """With an external processor in Python, on the same core, that protects each body."""
+    port = stage.free_port()
+    argv = [PEERS_VENV / "bin" / "python", _HERE / "envoy_processor.py", str(port)]
+    processor = stage.start("envoy-processor", argv, core=stage.cores.gate)
+    wait_until_open(processor, port)
+    more = {"METHOD": "POST", "PREFIX": "/v1/people/"}
+    processing, cluster = (
+        (_HERE / f"envoy_{part}.yaml").read_text().replace("@{PROCESSOR_PORT}", str(port)).strip()
+        for part in ("processing", "processor")
+    )
+    return _envoy(stage, provider, **more, PROCESSING=processing, PROCESSOR=cluster)
+
+
+def _envoy(stage: Stage, provider: Provider, **more: str) -> Target:
+    port, config = _config(stage, provider, "envoy.yaml", **more)
     argv = [program("envoy"), "-c", str(config), "--concurrency", "1"]
     argv += ["--disable-hot-restart", "--log-level", "error"]
     return _listening(stage, port, "envoy", argv)
@@ -64,6 +82,15 @@ def start_envoy(stage: Stage, provider: Provider) -> Target:
 
 def start_mitmproxy(stage: Stage, provider: Provider) -> Target:
     """All by options of its own: a Python addon would only make it slower."""
+    return _mitmproxy(stage, provider, "/v1/items/")
+
+
+def start_mitmproxy_protecting(stage: Stage, provider: Provider) -> Target:
+    """With an addon that protects each body."""
+    return _mitmproxy(stage, provider, "/v1/people/", "-s", str(_HERE / "mitmproxy_addon.py"))
+
+
+def _mitmproxy(stage: Stage, provider: Provider, prefix: str, *more: str) -> Target:
     port = stage.free_port()
     argv = [program("mitmdump"), "--mode", f"reverse:https://127.0.0.1:{provider.tls_port}"]
     argv += ["--listen-host", "127.0.0.1", "--listen-port", str(port)]
@@ -71,12 +98,13 @@ def start_mitmproxy(stage: Stage, provider: Provider) -> Target:
         "ssl_verify_upstream_trusted_ca": provider.certificate.authority,
         # The right token becomes the credential; what then has none, or another path, is refused.
         "modify_headers": f'|~q & ~hq "(?i)authorization: {_TOKEN}"|authorization|{CREDENTIAL}',
-        "block_list": f'|!(~hq "(?i)authorization: {CREDENTIAL}" & ~u /v1/items/)|403',
+        "block_list": f'|!(~hq "(?i)authorization: {CREDENTIAL}" & ~u {prefix})|403',
         "flow_detail": "1",  # one line a call: its access log
         "confdir": stage.folder / "mitmproxy",
     }
     for name, value in settings.items():
         argv += ["--set", f"{name}={value}"]
+    argv += more
     return _listening(stage, port, "mitmproxy", argv)
 
 

@@ -13,6 +13,7 @@ from bench.stage import Stage, program, wait_until_open
 from bench.templates import fill
 
 ANSWER_BYTES: Final = 600
+PERSON_BYTES: Final = 2_048
 PROVIDER_KEY: Final = "sk_bench_4eC39HqLyjWDarjtT1zdp7dc"
 CREDENTIAL: Final = f"Bearer {PROVIDER_KEY}"
 
@@ -50,6 +51,7 @@ def start(stage: Stage) -> Provider:
         CERTIFICATE=provider.certificate.certificate,
         KEY=provider.certificate.key,
         ANSWER=ANSWER.decode(),
+        PERSON_BYTES=PERSON_BYTES,
     )
     running = stage.start(
         "provider", [program("nginx"), "-e", "stderr", "-c", config], core=stage.cores.load

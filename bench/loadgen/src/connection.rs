@@ -37,13 +37,19 @@ impl Connection {
         &self.stream
     }
 
-    /// Send a whole call. Requests are smaller than any socket buffer, so a short write is an error.
-    pub fn send(&mut self, request: &[u8], intended: Duration) -> io::Result<()> {
+    /// Send a whole call. What is larger than the socket's buffer is waited for: the gateway reads it on a core of
+    /// its own.
+    pub fn send(&mut self, mut request: &[u8], intended: Duration) -> io::Result<()> {
         self.in_flight = Some(intended);
-        match self.stream.write(request)? {
-            written if written == request.len() => Ok(()),
-            _ => Err(ErrorKind::WriteZero.into()),
+        while !request.is_empty() {
+            match self.stream.write(request) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => request = &request[written..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
+                Err(error) => return Err(error),
+            }
         }
+        Ok(())
     }
 
     pub fn read(&mut self) -> Progress {

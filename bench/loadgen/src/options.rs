@@ -41,6 +41,7 @@ struct Given {
     target: String,
     path: String,
     headers: Vec<String>,
+    body: Option<Vec<u8>>,
     rate: String,
     calls: String,
     warmup: String,
@@ -54,6 +55,7 @@ impl Default for Given {
             target: String::new(),
             path: "/".into(),
             headers: Vec::new(),
+            body: None,
             rate: String::new(),
             calls: String::new(),
             warmup: "0".into(),
@@ -69,6 +71,7 @@ impl Given {
             "--target" => self.target = value,
             "--path" => self.path = value,
             "--header" => self.headers.push(value),
+            "--body" => self.body = Some(std::fs::read(&value)?),
             "--rate" => self.rate = value,
             "--calls" => self.calls = value,
             "--warmup" => self.warmup = value,
@@ -80,13 +83,19 @@ impl Given {
     }
 
     fn request(&self, target: SocketAddr) -> Vec<u8> {
-        let mut request = format!("GET {} HTTP/1.1\r\nHost: {target}\r\n", self.path);
+        let method = if self.body.is_some() { "POST" } else { "GET" };
+        let mut request = format!("{method} {} HTTP/1.1\r\nHost: {target}\r\n", self.path);
         for header in &self.headers {
             request.push_str(header);
             request.push_str("\r\n");
         }
+        if let Some(body) = &self.body {
+            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
         request.push_str("\r\n");
-        request.into_bytes()
+        let mut request = request.into_bytes();
+        request.extend_from_slice(self.body.as_deref().unwrap_or_default());
+        request
     }
 }
 

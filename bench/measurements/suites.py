@@ -1,0 +1,78 @@
+"""Suites and promises of field policies, run at full length: how many of the cases are wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from bench.measure import QUICK, Effort, Outcome, Table
+from bench.stage import ROOT, BenchError, Stage
+
+_JSON: Final = "tests/conformance/test_json.py"
+_KINDS: Final = {
+    "test_a_path_selects_what_the_compliance_suite_says": "protection.jsonpath_wrong",
+    "test_what_is_json_is_read_and_what_is_not_is_refused": "protection.json_wrong",
+}
+_PROMISES: Final = {
+    "no_leaf_leaves_without_a_rule": "protection.leaks",
+    "no_token_opens_for_another_client_provider_or_field": "protection.tokens_replayed",
+}
+_CARGO: Final = ("test", "--profile", "tested", "-p", "tidegate-wire", "--lib", "--quiet")
+
+
+def measure(_stage: Stage, effort: Effort) -> Outcome:
+    asked, wrong = _suites()
+    cases = 1_000 if effort is QUICK else 100_000
+    for promise, figure in _PROMISES.items():
+        wrong[figure] = _breaches(promise, cases)
+    rows = [(name, f"{asked[name]}" if name in asked else "", f"{wrong[name]}") for name in wrong]
+    return Outcome(
+        figures={name: float(count) for name, count in wrong.items()},
+        table=Table("Field policies by their suites", ("", "cases", "wrong"), rows),
+    )
+
+
+def _suites() -> tuple[Counter[str], Counter[str]]:
+    """Return how many cases each suite has, and how many of them are answered wrongly."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", _JSON]
+        ended = subprocess.run(
+            [*argv, f"--junitxml={report}"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        if not report.exists():
+            raise BenchError(f"the suites did not run: {ended.stdout[-500:]}{ended.stderr[-500:]}")
+        cases = ET.parse(report).getroot().iter("testcase")
+        asked: Counter[str] = Counter()
+        wrong: Counter[str] = Counter(dict.fromkeys(_KINDS.values(), 0))
+        for case in cases:
+            figure = _KINDS.get(case.attrib["name"].partition("[")[0])
+            if figure is not None:
+                asked[figure] += 1
+                wrong[figure] += case.find("failure") is not None
+    if set(asked) != set(wrong):
+        raise BenchError("a suite is missing: are the npm packages installed?")
+    return asked, wrong
+
+
+def _breaches(promise: str, cases: int) -> int:
+    """Return 1 when the engine's test found a case that breaks the promise: it stops at the first."""
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        raise BenchError("cargo is not installed")
+    env = os.environ | {"TIDEGATE_PROPERTY_CASES": str(cases), "CARGO_TERM_COLOR": "never"}
+    ended = subprocess.run(
+        [cargo, *_CARGO, promise], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+    ran = re.search(r"(\d+) passed; (\d+) failed", ended.stdout)
+    if ran is None or not sum(map(int, ran.groups())):
+        raise BenchError(f"`{promise}` did not run: {ended.stderr[-500:]}")
+    return int(ran[2])
