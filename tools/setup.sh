@@ -5,6 +5,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:?run, test, check, bench or docs}
+case $what in
+  run | test | check | bench | docs) ;;
+  *) echo "tools/setup.sh: there is no door \`$what\`: run, test, check, bench or docs" >&2; exit 2 ;;
+esac
 mkdir -p .cache/setup
 missing=()
 
