@@ -20,7 +20,8 @@ from tidegate.app import Home, services
 from tidegate.domain.agreement import ALL, Agreement
 from tidegate.domain.call import CallRecord, FieldRecord
 from tidegate.domain.declaration import Client, Declaration
-from tidegate.privacy import Operator, SubjectRegister
+from tidegate.privacy import Operator
+from tidegate.privacy.subjects import SubjectRegister
 from tidegate.sandbox import KeyServer
 
 _ROWS: Final = 1_000_000
