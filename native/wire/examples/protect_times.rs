@@ -10,6 +10,7 @@ use tidegate_wire::snapshot::Snapshot;
 
 const ROUNDS: u32 = 20_000;
 
+#[allow(clippy::print_stdout)]
 fn main() {
     let fields = json!([
         {"at": "body $.email", "category": "contact.email", "do": {"tokenise": {"how": "aead", "field": "body $.email", "root": 1}}},
@@ -34,12 +35,18 @@ fn main() {
     .to_string();
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
-    let original = Original { method: &Method::POST, path: "/people/1", query: None, headers: &headers, body: body.as_bytes() };
+    let original = Original {
+        method: &Method::POST,
+        path: "/people/1",
+        query: None,
+        headers: &headers,
+        body: body.as_bytes(),
+    };
     let with = With::for_sample("crm", 0);
     let began = Instant::now();
     for _ in 0..ROUNDS {
         let mut told = Told::new(policy).with(with.clone());
         rewrite(provider, 0, &original, &mut told).expect("protected");
     }
-    println!("{} bytes: {:.1} µs", body.len(), began.elapsed().as_micros() as f64 / f64::from(ROUNDS));
+    println!("{} bytes: {:.1} µs", body.len(), began.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS));
 }

@@ -4,6 +4,7 @@
 //! is spelt (§4), no lone surrogate (§8.2). A document is written anew from what was read, never patched, so that
 //! the provider reads what was judged here.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 /// Deeper documents are no API's.
@@ -15,27 +16,28 @@ const NUMBER_MAX: usize = 1_024;
 /// Up to here names are compared one by one.
 const FEW_NAMES: usize = 16;
 
-/// A value, with its numbers as they are written and its members in their order.
+/// A value, with its numbers as they are written and its members in their order. Texts without an escape are those of
+/// the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Node {
+pub enum Node<'d> {
     Null,
     Bool(bool),
-    Number(Box<str>),
-    Text(String),
-    List(Vec<Node>),
-    Map(Vec<(String, Node)>),
+    Number(Cow<'d, str>),
+    Text(Cow<'d, str>),
+    List(Vec<Node<'d>>),
+    Map(Vec<(Cow<'d, str>, Node<'d>)>),
 }
 
 /// Why a document is refused, as the end of a sentence. Never what stands in it.
 pub type Fault = &'static str;
 
-impl Node {
-    pub fn read(document: &[u8]) -> Result<Self, Fault> {
+impl<'d> Node<'d> {
+    pub fn read(document: &'d [u8]) -> Result<Self, Fault> {
         Self::read_within(document, VALUES_MAX)
     }
 
     /// With so many values at most.
-    pub fn read_within(document: &[u8], values_max: usize) -> Result<Self, Fault> {
+    pub fn read_within(document: &'d [u8], values_max: usize) -> Result<Self, Fault> {
         let text = std::str::from_utf8(document).map_err(|_| "is not UTF-8")?;
         if text.starts_with('\u{feff}') {
             return Err("begins with a byte order mark");
@@ -86,6 +88,21 @@ impl Node {
         }
     }
 
+    /// One that does without the document.
+    pub fn into_owned(self) -> Node<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Self::Null => Node::Null,
+            Self::Bool(value) => Node::Bool(value),
+            Self::Number(digits) => Node::Number(owned(digits)),
+            Self::Text(text) => Node::Text(owned(text)),
+            Self::List(items) => Node::List(items.into_iter().map(Node::into_owned).collect()),
+            Self::Map(members) => Node::Map(
+                members.into_iter().map(|(name, member)| (owned(name), member.into_owned())).collect(),
+            ),
+        }
+    }
+
     /// Whether something stands in it that can be looked at apart.
     pub fn has_children(&self) -> bool {
         match self {
@@ -100,21 +117,25 @@ impl Node {
 pub fn write_text(text: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    for &byte in text.as_bytes() {
+    let mut rest = text.as_bytes();
+    while let Some(plain) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+        out.extend_from_slice(&rest[..plain]);
+        let byte = rest[plain];
+        rest = &rest[plain + 1..];
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
-            0..=0x1f => {
+            _ => {
                 out.extend_from_slice(b"\\u00");
                 out.push(HEX[usize::from(byte >> 4)]);
                 out.push(HEX[usize::from(byte & 15)]);
             }
-            _ => out.push(byte),
         }
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
 }
 
@@ -125,7 +146,7 @@ struct Reader<'d> {
     left: usize,
 }
 
-impl Reader<'_> {
+impl<'d> Reader<'d> {
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -143,7 +164,7 @@ impl Reader<'_> {
     }
 
     /// `depth` is how many levels may still begin.
-    fn value(&mut self, depth: usize) -> Result<Node, Fault> {
+    fn value(&mut self, depth: usize) -> Result<Node<'d>, Fault> {
         self.left = self.left.checked_sub(1).ok_or("has too many values")?;
         match self.peek() {
             Some(b'{') => self.map(depth.checked_sub(1).ok_or("is nested deeper than 64 levels")?),
@@ -158,7 +179,7 @@ impl Reader<'_> {
         }
     }
 
-    fn word(&mut self, word: &str, node: Node) -> Result<Node, Fault> {
+    fn word(&mut self, word: &str, node: Node<'d>) -> Result<Node<'d>, Fault> {
         if !self.bytes[self.at..].starts_with(word.as_bytes()) {
             return Err("has a word that is not `true`, `false` or `null`");
         }
@@ -166,7 +187,7 @@ impl Reader<'_> {
         Ok(node)
     }
 
-    fn list(&mut self, depth: usize) -> Result<Node, Fault> {
+    fn list(&mut self, depth: usize) -> Result<Node<'d>, Fault> {
         self.at += 1;
         let mut items = Vec::new();
         self.skip_space();
@@ -186,10 +207,10 @@ impl Reader<'_> {
         }
     }
 
-    fn map(&mut self, depth: usize) -> Result<Node, Fault> {
+    fn map(&mut self, depth: usize) -> Result<Node<'d>, Fault> {
         self.at += 1;
-        let mut members: Vec<(String, Node)> = Vec::new();
-        let mut seen: Option<HashSet<String>> = None;
+        let mut members: Vec<(Cow<'d, str>, Node<'d>)> = Vec::new();
+        let mut seen: Option<HashSet<Cow<'d, str>>> = None;
         self.skip_space();
         if self.takes(b'}') {
             return Ok(Node::Map(members));
@@ -227,7 +248,7 @@ impl Reader<'_> {
         }
     }
 
-    fn number(&mut self) -> Result<Node, Fault> {
+    fn number(&mut self) -> Result<Node<'d>, Fault> {
         let start = self.at;
         self.takes(b'-');
         if !self.takes(b'0') {
@@ -260,21 +281,21 @@ impl Reader<'_> {
         if self.at == start { Err("has a number that is not written as JSON has it") } else { Ok(()) }
     }
 
-    fn quoted(&mut self) -> Result<String, Fault> {
+    fn quoted(&mut self) -> Result<Cow<'d, str>, Fault> {
         self.at += 1;
-        let mut text = String::new();
+        let mut text = Cow::Borrowed("");
         loop {
+            let rest = &self.bytes[self.at..];
+            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
             let start = self.at;
-            while !matches!(self.peek(), None | Some(b'"' | b'\\' | 0..=0x1f)) {
-                self.at += 1;
-            }
-            text.push_str(&self.text[start..self.at]);
+            self.at += plain.unwrap_or(rest.len());
+            text += &self.text[start..self.at];
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
                     return Ok(text);
                 }
-                Some(b'\\') => text.push(self.escaped()?),
+                Some(b'\\') => text.to_mut().push(self.escaped()?),
                 Some(_) => return Err("has a control character in a text"),
                 None => return Err("ends in a text"),
             }
@@ -331,19 +352,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn node() -> impl Strategy<Value = Node> {
+    fn node() -> impl Strategy<Value = Node<'static>> {
         let leaf = prop_oneof![
             Just(Node::Null),
             any::<bool>().prop_map(Node::Bool),
             "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,4})?"
                 .prop_map(|digits| Node::Number(digits.into())),
-            any::<String>().prop_map(Node::Text),
+            any::<String>().prop_map(|text| Node::Text(text.into())),
         ];
         leaf.prop_recursive(6, 64, 8, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..8).prop_map(Node::List),
-                prop::collection::btree_map(any::<String>(), inner, 0..24)
-                    .prop_map(|members| Node::Map(members.into_iter().collect())),
+                prop::collection::btree_map(any::<String>(), inner, 0..24).prop_map(|map| Node::Map(
+                    map.into_iter().map(|(name, member)| (name.into(), member)).collect()
+                )),
             ]
         })
     }
@@ -351,7 +373,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_as_it_was(node in node()) {
-            prop_assert_eq!(Node::read(&node.written()), Ok(node));
+            let written = node.written();
+            prop_assert_eq!(Node::read(&written), Ok(node));
         }
 
         #[test]

@@ -2,6 +2,7 @@
 //!
 //! Rules are matched against the document as it came; nothing that a rule makes is matched again.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ptr;
 use std::str::FromStr;
@@ -43,7 +44,7 @@ pub fn rewrite(document: &[u8], told: &mut Told<'_>) -> Result<Vec<u8>, Breach> 
     }
 }
 
-pub fn rewritten(root: &Node, told: &mut Told<'_>) -> Result<Node, Breach> {
+pub fn rewritten<'n>(root: &'n Node<'n>, told: &mut Told<'_>) -> Result<Node<'n>, Breach> {
     let policy = told.policy;
     let alive: Vec<Alive<'_>> = policy.steps_in_body().map(|(rule, steps)| Alive { rule, steps }).collect();
     let found = found_by_paths(policy, root);
@@ -60,7 +61,7 @@ pub fn rewritten(root: &Node, told: &mut Told<'_>) -> Result<Node, Breach> {
 struct Walk<'t, 'p, 'n> {
     told: &'t mut Told<'p>,
     /// Nodes that only a query finds, by their addresses, with the rules that have the queries.
-    found: HashMap<*const Node, Vec<usize>>,
+    found: HashMap<*const Node<'n>, Vec<usize>>,
     place: Place<'n>,
 }
 
@@ -68,11 +69,11 @@ impl<'n> Walk<'_, '_, 'n> {
     /// What goes out of a node; None where nothing does. `above` is the claim of what it stands in.
     fn node(
         &mut self,
-        node: &'n Node,
+        node: &'n Node<'n>,
         depth: usize,
         alive: &[Alive<'_>],
         above: Option<Claim>,
-    ) -> Result<Option<Node>, Breach> {
+    ) -> Result<Option<Node<'n>>, Breach> {
         let claim = self.claim(node, depth, alive).or(above);
         let rules = &self.told.policy.rules;
         let goes_whole =
@@ -104,7 +105,7 @@ impl<'n> Walk<'_, '_, 'n> {
                     self.place.push(At::Name(name));
                     self.told.trip(claim.map(|claim| claim.rule), name, &self.place)?;
                     if let Some(member) = self.node(member, depth + 1, &alive, claim)? {
-                        fresh.push((name.clone(), member));
+                        fresh.push((Cow::Borrowed(&**name), member));
                     }
                     self.place.pop();
                 }
@@ -114,7 +115,7 @@ impl<'n> Walk<'_, '_, 'n> {
         }
     }
 
-    fn leaf(&mut self, node: &Node, claim: Option<Claim>) -> Result<Option<Node>, Breach> {
+    fn leaf(&mut self, node: &'n Node<'n>, claim: Option<Claim>) -> Result<Option<Node<'n>>, Breach> {
         let rules = &self.told.policy.rules;
         if let Some(Claim { rule, rival: Some(rival), .. }) = claim {
             return Err(Breach::two_rules(&rules[rule], &rules[rival], &self.place));
@@ -126,15 +127,18 @@ impl<'n> Walk<'_, '_, 'n> {
             Node::Null | Node::List(_) | Node::Map(_) => Value::Nothing,
         };
         Ok(match self.told.act(claim.map(|claim| claim.rule), value, &self.place)? {
-            Outcome::Same => Some(node.clone()),
+            Outcome::Same => Some(match node {
+                Node::Text(text) => Node::Text(Cow::Borrowed(text)),
+                other => other.clone(),
+            }),
             Outcome::Gone => None,
-            Outcome::New(Fresh::Text(text)) => Some(Node::Text(text)),
+            Outcome::New(Fresh::Text(text)) => Some(Node::Text(text.into())),
             Outcome::New(Fresh::Number(digits)) => Some(Node::Number(digits.into())),
         })
     }
 
     /// The claim of the rules that end here.
-    fn claim(&self, node: &Node, depth: usize, alive: &[Alive<'_>]) -> Option<Claim> {
+    fn claim(&self, node: &Node<'n>, depth: usize, alive: &[Alive<'_>]) -> Option<Claim> {
         let by_steps =
             alive.iter().filter(|one| one.steps.len() == depth).map(|one| (one.rule, rank(one.steps)));
         let by_query = self.found.get(&ptr::from_ref(node)).into_iter().flatten();
@@ -156,8 +160,8 @@ fn onward<'p>(alive: &[Alive<'p>], depth: usize, takes: impl Fn(&Step) -> bool) 
     alive.iter().filter(|one| one.steps.get(depth).is_some_and(&takes)).copied().collect()
 }
 
-fn found_by_paths(policy: &Policy, root: &Node) -> HashMap<*const Node, Vec<usize>> {
-    let mut found: HashMap<*const Node, Vec<usize>> = HashMap::new();
+fn found_by_paths<'n>(policy: &Policy, root: &'n Node<'n>) -> HashMap<*const Node<'n>, Vec<usize>> {
+    let mut found: HashMap<*const Node<'n>, Vec<usize>> = HashMap::new();
     let mut shadow = None;
     for (rule, path) in policy.paths_in_body() {
         let shadow = shadow.get_or_insert_with(|| shadow_of(root));
@@ -170,7 +174,7 @@ fn found_by_paths(policy: &Policy, root: &Node) -> HashMap<*const Node, Vec<usiz
     found
 }
 
-fn at<'n, 'e>(root: &'n Node, steps: impl Iterator<Item = &'e PathElement<'e>>) -> Option<&'n Node> {
+fn at<'n, 'e>(root: &'n Node<'n>, steps: impl Iterator<Item = &'e PathElement<'e>>) -> Option<&'n Node<'n>> {
     let mut node = root;
     for step in steps {
         node = match (node, step) {
@@ -190,10 +194,10 @@ pub fn shadow_of(node: &Node) -> Json {
         Node::Null => Json::Null,
         Node::Bool(is_so) => Json::Bool(*is_so),
         Node::Number(digits) => Number::from_str(digits).map_or(Json::Null, Json::Number),
-        Node::Text(text) => Json::String(text.clone()),
+        Node::Text(text) => Json::String(text.to_string()),
         Node::List(items) => Json::Array(items.iter().map(shadow_of).collect()),
         Node::Map(members) => {
-            let members = members.iter().map(|(name, member)| (name.clone(), shadow_of(member)));
+            let members = members.iter().map(|(name, member)| (name.to_string(), shadow_of(member)));
             Json::Object(members.collect::<Map<_, _>>())
         }
     }

@@ -70,7 +70,7 @@ impl Restoring {
         let mut restored = 0;
         for one in &*self.restorations {
             let place = Place { provider: &self.provider, field: &one.field };
-            let leaf = &mut |node: &mut Node| {
+            let leaf = &mut |node: &mut Node<'_>| {
                 let fresh = match one.ff1 {
                     Some(number) => self.number(node, number, place),
                     None => self.value(node, place),
@@ -96,12 +96,12 @@ impl Restoring {
         (restored > 0).then(|| root.written())
     }
 
-    fn value(&self, node: &Node, place: Place<'_>) -> Option<Node> {
+    fn value(&self, node: &Node<'_>, place: Place<'_>) -> Option<Node<'static>> {
         let Node::Text(text) = node else { return None };
         if let Some(token) = Token::read(text) {
             return match tokenise::open(&token, &self.roots, place)? {
-                Clear::Text(value) => Some(Node::Text(value.to_string())),
-                Clear::Scalar(value) => Node::read(value.as_bytes()).ok(),
+                Clear::Text(value) => Some(Node::Text(value.to_string().into())),
+                Clear::Scalar(value) => Node::read(value.as_bytes()).ok().map(Node::into_owned),
             };
         }
         // Within a longer text, values are text.
@@ -117,16 +117,16 @@ impl Restoring {
             from = range.end;
         }
         fresh.push_str(&text[from..]);
-        (from > 0).then(|| Node::Text(fresh.to_string()))
+        (from > 0).then(|| Node::Text(fresh.to_string().into()))
     }
 
-    fn number(&self, node: &Node, root: u32, place: Place<'_>) -> Option<Node> {
+    fn number(&self, node: &Node<'_>, root: u32, place: Place<'_>) -> Option<Node<'static>> {
         let Node::Text(digits) = node else { return None };
-        ff1::unshaped(&self.roots, root, place, digits).ok().map(Node::Text)
+        ff1::unshaped(&self.roots, root, place, digits).ok().map(|digits| Node::Text(digits.into()))
     }
 }
 
-fn along(node: &mut Node, steps: &[Step], leaf: &mut impl FnMut(&mut Node)) {
+fn along<'d>(node: &mut Node<'d>, steps: &[Step], leaf: &mut impl FnMut(&mut Node<'d>)) {
     let Some((step, rest)) = steps.split_first() else { return leaves(node, leaf) };
     match node {
         Node::List(items) => {
@@ -141,7 +141,7 @@ fn along(node: &mut Node, steps: &[Step], leaf: &mut impl FnMut(&mut Node)) {
     }
 }
 
-fn leaves(node: &mut Node, leaf: &mut impl FnMut(&mut Node)) {
+fn leaves<'d>(node: &mut Node<'d>, leaf: &mut impl FnMut(&mut Node<'d>)) {
     match node {
         Node::List(items) => items.iter_mut().for_each(|item| leaves(item, leaf)),
         Node::Map(members) => members.iter_mut().for_each(|(_, member)| leaves(member, leaf)),
@@ -149,7 +149,10 @@ fn leaves(node: &mut Node, leaf: &mut impl FnMut(&mut Node)) {
     }
 }
 
-fn at<'n, 'e>(root: &'n mut Node, steps: impl Iterator<Item = &'e PathElement<'e>>) -> Option<&'n mut Node> {
+fn at<'n, 'd, 'e>(
+    root: &'n mut Node<'d>,
+    steps: impl Iterator<Item = &'e PathElement<'e>>,
+) -> Option<&'n mut Node<'d>> {
     let mut node = root;
     for step in steps {
         node = match (node, step) {

@@ -17,13 +17,16 @@ use crate::sign::digest::hex;
 
 /// Of base64, characters that a value of the fewest bytes that are looked for decides alone.
 const BASE64_MIN: usize = 7;
-const FIRSTS: usize = 1 << 16;
+const ENGINES: [GeneralPurpose; 2] =
+    [GeneralPurpose::new(&STANDARD, NO_PAD), GeneralPurpose::new(&URL_SAFE, NO_PAD)];
+/// Pairs of bytes, a bit for each.
+const FIRSTS: usize = (1 << 16) / 64;
 
 /// Values in all their forms, sorted, and none the beginning of another: so only one can stand at a place, and
 /// a search costs the logarithm of their number.
 struct Forms {
     sorted: Vec<(Vec<u8>, usize)>,
-    firsts: Vec<bool>,
+    firsts: Vec<u64>,
 }
 
 /// Refuse what still holds a value that it should not.
@@ -48,9 +51,10 @@ impl Forms {
             .collect();
         sorted.sort_unstable();
         sorted.dedup_by(|later, kept| later.0.starts_with(&kept.0));
-        let mut firsts = vec![false; FIRSTS];
+        let mut firsts = vec![0; FIRSTS];
         for (form, _) in &sorted {
-            firsts[first(form)] = true;
+            let (word, bit) = first(form);
+            firsts[word] |= bit;
         }
         Self { sorted, firsts }
     }
@@ -58,7 +62,8 @@ impl Forms {
     fn found_in(&self, bytes: &[u8]) -> Option<usize> {
         (0..bytes.len().saturating_sub(1)).find_map(|at| {
             let rest = &bytes[at..];
-            if !self.firsts[first(rest)] {
+            let (word, bit) = first(rest);
+            if self.firsts[word] & bit == 0 {
                 return None;
             }
             let after = self.sorted.partition_point(|(form, _)| form.as_slice() <= rest);
@@ -68,8 +73,9 @@ impl Forms {
     }
 }
 
-fn first(bytes: &[u8]) -> usize {
-    usize::from(bytes[0]) << 8 | usize::from(bytes[1])
+/// Where the bit of the first two bytes is.
+fn first(bytes: &[u8]) -> (usize, u64) {
+    (usize::from(bytes[0]) << 2 | usize::from(bytes[1] >> 6), 1 << (bytes[1] & 63))
 }
 
 /// As it is, as JSON and forms write it, in hexadecimal and in base64.
@@ -83,9 +89,8 @@ fn forms_of(text: &str) -> Vec<Vec<u8>> {
     let upper = lower.to_ascii_uppercase();
     let mut forms =
         vec![bytes.to_vec(), quoted, escaped.into_bytes(), lower.into_bytes(), upper.into_bytes()];
-    for alphabet in [&STANDARD, &URL_SAFE] {
-        let engine = GeneralPurpose::new(alphabet, NO_PAD);
-        let placed = (0..3).filter_map(|before| base64_form(&engine, bytes, before, BASE64_MIN));
+    for engine in &ENGINES {
+        let placed = (0..3).filter_map(|before| base64_form(engine, bytes, before, BASE64_MIN));
         forms.extend(placed.map(|form| form.to_vec()));
     }
     forms

@@ -368,17 +368,18 @@ fn cases() -> u32 {
 }
 
 /// Documents of few names, so that rules meet them often, with a mark in each text by which it is known again.
-fn documents() -> impl Strategy<Value = Node> {
+fn documents() -> impl Strategy<Value = Node<'static>> {
     let leaf = prop_oneof![
-        2 => "[a-z]{8}-[ -~ß]{0,6}".prop_map(Node::Text),
+        2 => "[a-z]{8}-[ -~ß]{0,6}".prop_map(|text| Node::Text(text.into())),
         1 => "[1-9][0-9]{8,14}".prop_map(|digits| Node::Number(digits.into())),
         1 => prop_oneof![Just(Node::Null), Just(Node::Bool(true)), Just(Node::Map(vec![])), Just(Node::List(vec![]))],
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Node::List),
-            prop::collection::btree_map("[abc]", inner, 0..4)
-                .prop_map(|map| Node::Map(map.into_iter().collect())),
+            prop::collection::btree_map("[abc]", inner, 0..4).prop_map(|map| Node::Map(
+                map.into_iter().map(|(name, member)| (name.into(), member)).collect()
+            )),
         ]
     })
 }
@@ -410,9 +411,9 @@ fn policies() -> impl Strategy<Value = Policy> {
 }
 
 /// All leaves of a document as texts.
-fn leaves(node: &Node, out: &mut Vec<String>) {
+fn leaves(node: &Node<'_>, out: &mut Vec<String>) {
     match node {
-        Node::Text(text) => out.push(text.clone()),
+        Node::Text(text) => out.push(text.to_string()),
         Node::Number(digits) => out.push(digits.to_string()),
         Node::List(items) => items.iter().for_each(|item| leaves(item, out)),
         Node::Map(members) => members.iter().for_each(|(_, member)| leaves(member, out)),

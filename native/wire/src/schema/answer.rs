@@ -260,12 +260,13 @@ impl Looking {
         Ok(Judged::AsItCame)
     }
 
-    fn read(&self, body: &Bytes) -> Result<Node, Violation> {
+    fn read(&self, body: &Bytes) -> Result<Node<'static>, Violation> {
         let content = decoded(&self.headers, body, self.body_max())?;
-        Node::read_within(&content, VALUES_MAX).map_err(|fault| unreadable("body", fault))
+        let node = Node::read_within(&content, VALUES_MAX).map_err(|fault| unreadable("body", fault))?;
+        Ok(node.into_owned())
     }
 
-    fn changed(&self, node: Node) -> Bytes {
+    fn changed(&self, node: Node<'_>) -> Bytes {
         let rules = &self.checks.rules;
         let node = if self.minimises { self.checks.minimum.of(node) } else { node };
         let node = if rules.prototype == Prototype::Drop { without_prototypes(node) } else { node };

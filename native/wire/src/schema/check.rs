@@ -227,7 +227,13 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn map(&mut self, rules: &MapRules, members: &[(String, Node)], whole: &Node, at: &Place<'_>) -> Fits {
+    fn map(
+        &mut self,
+        rules: &MapRules,
+        members: &[(Cow<'_, str>, Node<'_>)],
+        whole: &Node,
+        at: &Place<'_>,
+    ) -> Fits {
         if let Some(min) = rules.min.filter(|min| members.len() < *min) {
             return Err(self.misfit_by(at, "minProperties", || format!("{min} properties or more")));
         }
@@ -274,7 +280,7 @@ impl Check<'_> {
             self.value(id, member, &here)?;
         }
         if let Some(id) = rules.names
-            && !self.would_fit(id, &Node::Text(name.to_owned()), &here)?
+            && !self.would_fit(id, &Node::Text(name.into()), &here)?
         {
             return Err(self.misfit(at, "propertyNames", "names of the declared form"));
         }
@@ -283,7 +289,7 @@ impl Check<'_> {
 
     fn is_among(&mut self, options: &Options, node: &Node) -> Result<bool, Misfit> {
         if let Node::Text(text) = node {
-            return Ok(options.texts.contains(text.as_str()));
+            return Ok(options.texts.contains(&**text));
         }
         self.spend(options.others.len())?;
         Ok(options.others.iter().any(|option| is_equal(option, node)))
@@ -340,7 +346,7 @@ fn is_equal(one: &Node, other: &Node) -> bool {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_equal(one, other))
         }
         (Node::Map(one), Node::Map(other)) => {
-            let find = |name: &String| other.iter().find(|(known, _)| known == name);
+            let find = |name: &str| other.iter().find(|(known, _)| known == name);
             one.len() == other.len()
                 && one.iter().all(|(name, value)| find(name).is_some_and(|(_, known)| is_equal(value, known)))
         }
@@ -365,11 +371,11 @@ fn one_form(node: &Node, out: &mut Vec<u8>) {
             out.push(b']');
         }
         Node::Map(members) => {
-            let mut sorted: Vec<&(String, Node)> = members.iter().collect();
+            let mut sorted: Vec<&(Cow<'_, str>, Node<'_>)> = members.iter().collect();
             sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
             out.push(b'{');
             for (name, value) in sorted {
-                out.extend_from_slice(&Node::Text(name.clone()).written());
+                out.extend_from_slice(&Node::Text((&**name).into()).written());
                 one_form(value, out);
                 out.push(b',');
             }

@@ -108,7 +108,7 @@ impl Types {
 pub struct Options {
     pub keyword: &'static str,
     pub texts: HashSet<Box<str>>,
-    pub others: Vec<Node>,
+    pub others: Vec<Node<'static>>,
 }
 
 #[derive(Debug, Default)]
@@ -376,15 +376,15 @@ fn options(words: &Map<String, Value>) -> Option<Options> {
     Some(options)
 }
 
-fn node(value: &Value) -> Node {
+fn node(value: &Value) -> Node<'static> {
     match value {
         Value::Null => Node::Null,
         Value::Bool(value) => Node::Bool(*value),
         Value::Number(number) => Node::Number(number.to_string().into()),
-        Value::String(text) => Node::Text(text.clone()),
+        Value::String(text) => Node::Text(text.clone().into()),
         Value::Array(items) => Node::List(items.iter().map(node).collect()),
         Value::Object(members) => {
-            Node::Map(members.iter().map(|(name, value)| (name.clone(), node(value))).collect())
+            Node::Map(members.iter().map(|(name, value)| (name.clone().into(), node(value))).collect())
         }
     }
 }

@@ -67,7 +67,7 @@ fn reaches_prototype(name: &str, member: &Node) -> bool {
 }
 
 /// Leave out what reaches into prototypes.
-pub fn without_prototypes(node: Node) -> Node {
+pub fn without_prototypes(node: Node<'_>) -> Node<'_> {
     match node {
         Node::List(items) => Node::List(items.into_iter().map(without_prototypes).collect()),
         Node::Map(members) => {
@@ -136,7 +136,7 @@ impl Minimum {
     }
 
     /// Both are read off the answer as it came. An item of which nothing is kept is left out.
-    pub fn of(&self, node: Node) -> Node {
+    pub fn of<'d>(&self, node: Node<'d>) -> Node<'d> {
         let value = value(&node);
         let kept = (!self.keep.is_empty()).then(|| selected(&self.keep, &value));
         let dropped = selected(&self.drop, &value);
@@ -187,7 +187,7 @@ impl<'k, 'v> Kept<'k, 'v> {
     }
 }
 
-fn pruned(node: Node, kept: Kept<'_, '_>, dropped: Option<&Selected<'_>>) -> Option<Node> {
+fn pruned<'d>(node: Node<'d>, kept: Kept<'_, '_>, dropped: Option<&Selected<'_>>) -> Option<Node<'d>> {
     if dropped.is_some_and(|dropped| dropped.whole) {
         return None;
     }
@@ -201,8 +201,8 @@ fn pruned(node: Node, kept: Kept<'_, '_>, dropped: Option<&Selected<'_>>) -> Opt
         }
         Node::Map(members) => {
             let members = members.into_iter().filter_map(|(name, member)| {
-                let within = kept.within(|selected| selected.names.get(name.as_str()))?;
-                let dropped = dropped.and_then(|dropped| dropped.names.get(name.as_str()));
+                let within = kept.within(|selected| selected.names.get(&*name))?;
+                let dropped = dropped.and_then(|dropped| dropped.names.get(&*name));
                 let member = pruned(member, within, dropped)?;
                 Some((name, member))
             });
@@ -221,7 +221,7 @@ fn value(node: &Node) -> Value {
         Node::Text(_) => Value::String(String::new()),
         Node::List(items) => Value::Array(items.iter().map(value).collect()),
         Node::Map(members) => Value::Object(
-            members.iter().map(|(name, node)| (name.clone(), value(node))).collect::<Map<_, _>>(),
+            members.iter().map(|(name, node)| (name.to_string(), value(node))).collect::<Map<_, _>>(),
         ),
     }
 }
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(text: &str) -> Node {
+    fn read(text: &str) -> Node<'_> {
         Node::read(text.as_bytes()).expect("JSON")
     }
 
@@ -299,7 +299,7 @@ mod tests {
         #[test]
         fn what_is_escaped_says_the_same_and_holds_nothing_for_a_page(texts in prop::collection::vec(any::<String>(), 0..8)) {
             let extra = ["</script>".to_owned(), "\u{2028}\u{2029}&<>".to_owned()];
-            let node = Node::List(texts.into_iter().chain(extra).map(Node::Text).collect());
+            let node = Node::List(texts.into_iter().chain(extra).map(|text| Node::Text(text.into())).collect());
             let out = escaped(&node.written());
             prop_assert_eq!(Node::read(&out), Ok(node));
             let text = String::from_utf8(out).expect("UTF-8");

@@ -231,11 +231,11 @@ fn one(
             Split::Repeat => values.iter().map(|value| &**value).collect(),
             Split::At(character) => first.split(character).collect(),
         };
-        readings.push(Node::List(items.iter().map(|text| Node::Text((*text).to_owned())).collect()));
+        readings.push(Node::List(items.iter().map(|text| Node::Text((*text).into())).collect()));
         readings.push(Node::List(items.iter().map(|text| meant(text)).collect()));
     }
     if values.len() == 1 {
-        readings.push(Node::Text(first.clone().into_owned()));
+        readings.push(Node::Text((**first).into()));
         readings.push(meant(first));
     }
     if readings.iter().any(|reading| fits(schemas, id, reading)) {
@@ -246,7 +246,7 @@ fn one(
 }
 
 /// A text as the value it spells.
-fn meant(text: &str) -> Node {
+fn meant(text: &str) -> Node<'_> {
     let is_number = text.bytes().next_back().is_some_and(|byte| byte.is_ascii_digit())
         && matches!(Node::read(text.as_bytes()), Ok(Node::Number(_)))
         && Number::read(text).is_some();
@@ -255,7 +255,7 @@ fn meant(text: &str) -> Node {
         "false" => Node::Bool(false),
         "" | "null" => Node::Null,
         _ if is_number => Node::Number(text.into()),
-        _ => Node::Text(text.to_owned()),
+        _ => Node::Text(text.into()),
     }
 }
 
