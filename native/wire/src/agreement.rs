@@ -144,7 +144,7 @@ impl Agreed {
                     let ends = window.ends.map(|seconds| seconds.saturating_mul(1000));
                     ends_ms = ends_ms.into_iter().chain(ends).min();
                 }
-                None => missing.push(need.says(cover, windows, now.unix_ms)),
+                None => missing.push((need, Need::lacks(cover, windows, now.unix_ms))),
             }
         }
         if !missing.is_empty() {
@@ -185,8 +185,18 @@ impl Agreed {
 }
 
 impl Gate {
-    fn refusal(&self, client: &str, provider: &str, missing: &[String]) -> Refusal {
-        let named = missing.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(" ");
+    /// `missing`: what is not covered, and why; what is for the same reason is told together.
+    fn refusal(&self, client: &str, provider: &str, missing: &[(&Need, String)]) -> Refusal {
+        let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+        for (need, why) in missing.iter().take(NAMED_MAX) {
+            let what = format!("`{}` for `{}`", need.category, need.purpose);
+            match reasons.iter_mut().find(|(known, _)| known == why) {
+                Some((_, named)) => named.push(what),
+                None => reasons.push((why, vec![what])),
+            }
+        }
+        let named = reasons.iter().map(|(why, named)| format!("{}: {why}", named.join(", ")));
+        let named = named.collect::<Vec<_>>().join(" ");
         let more = missing.len().saturating_sub(NAMED_MAX);
         let more = if more > 0 { format!(" And {more} more.") } else { String::new() };
         Refusal::new(
@@ -215,13 +225,12 @@ impl Window {
 }
 
 impl Need {
-    fn says(&self, cover: Option<&Cover>, windows: &[Window], unix_ms: u64) -> String {
-        let why = match (Self::last(windows, unix_ms), cover) {
+    fn lacks(cover: Option<&Cover>, windows: &[Window], unix_ms: u64) -> String {
+        match (Self::last(windows, unix_ms), cover) {
             (Some(dated), _) => dated,
             (None, Some(cover)) if !cover.missing.is_empty() => cover.missing.to_string(),
             (None, _) => "no agreement is on record for them.".to_owned(),
-        };
-        format!("`{}` for `{}`: {why}", self.category, self.purpose)
+        }
     }
 
     /// Of windows that are all closed: which one ended last, or begins next.

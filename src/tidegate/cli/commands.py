@@ -55,7 +55,7 @@ _COMMANDS = (
     (_OPERATE, "usage", "records:usage", "Count calls by client, provider and operation."),
     (_PRIVACY, "records", "reporting:records", "Make the records that privacy law asks for."),
     (_PRIVACY, "subject", "subjects:subject", "Find what was sent about somebody; erase it."),
-    (_TRY, "demo", "story:demo", "Watch a dozen calls go through, or be refused, and why."),
+    (_TRY, "demo", "story:demo", "Watch calls go through, or be refused, and why."),
     (_TRY, "sandbox", "trying:sandbox", "Run a provider made from an OpenAPI document."),
     (_TRY, "version", "trying:version", "Print the versions of Tidegate and its engine."),
 )
