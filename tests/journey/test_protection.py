@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import email
 import gzip
 import hashlib
 import json
@@ -35,6 +36,11 @@ protection:
       - {at: "body $.notes[*]", do: drop}
       - {at: form email, category: contact.email, do: allow}
       - {at: "form metadata[*]", do: drop}
+      - {at: part email, category: contact.email, do: allow}
+      - {at: part cv, category: contact.cv, do: allow}
+      - {at: part cv filename, category: contact.name, do: {mask: 4}}
+      - {at: part photo, do: drop}
+      - {at: part card $.number, category: financial.card, do: {mask: 4}}
       - {at: query trace, do: drop}
       - {at: query q, do: {mask: 2}}
       - {at: header X-User, category: contact.name, do: drop}
@@ -148,6 +154,43 @@ def test_a_form_is_written_anew(before: Before):
         seen = scene.sent(data={"email": "a@b.example", "metadata[order]": "17"})
         assert seen.body == b"email=a%40b.example"
         assert seen.values("content-length") == [str(len(seen.body))]
+
+
+def test_a_form_with_files_is_written_anew(before: Before):
+    with before() as scene:
+        image = b"\x89PNG\r\n\x1a\n\xff"
+        files = {
+            "cv": ("jane-doe.pdf", b"%PDF\xff", "application/pdf"),
+            "photo": ("jane.png", image, "image/png"),
+            "card": (None, json.dumps({"number": "4111111111111111"}), "application/json"),
+        }
+        answer = scene.call(data={"email": "a@b.example"}, files=files)
+        assert answer.status_code == 200, answer.text
+        seen = scene.reader.seen[-1]
+        (kind,) = seen.values("content-type")
+        assert seen.values("content-length") == [str(len(seen.body))]
+        head = f"Content-Type: {kind}\r\n\r\n".encode()
+        message = email.message_from_bytes(head + seen.body)
+        parts: Any = message.get_payload()
+        said = [
+            (
+                one.get_param("name", header="content-disposition"),
+                one.get_filename(),
+                one.get_content_type(),
+                one.get_payload(decode=True),
+            )
+            for one in parts
+        ]
+        assert said == [
+            ("email", None, "text/plain", b"a@b.example"),
+            ("cv", "********.pdf", "application/pdf", b"%PDF\xff"),
+            ("card", None, "application/json", b'{"number":"************1111"}'),
+        ]
+        record = scene.record(answer.headers["tidegate-call"])
+        assert record.withheld == (FieldRecord("part photo", None, "drop"),)
+        assert FieldRecord("part cv filename", "contact.name", "mask") in record.sent
+        problem = scene.refused(files={"cv": b"x", "passport": b"y"})
+        assert "`part passport`" in problem["detail"]
 
 
 def test_a_body_that_comes_in_pieces_or_compressed_goes_out_whole_and_plain(before: Before):

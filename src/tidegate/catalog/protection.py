@@ -137,5 +137,6 @@ def _check_fields(fields: list[FieldEntry], wrong: _Wrong) -> None:
 def _check_do(field: FieldEntry, selector: Selector, path: Path, wrong: _Wrong) -> None:
     if selector.kind == "path" and field.do == "drop":
         wrong((*path, "do"), "a path without one of its parameters is another path", "reject it")
-    if selector.kind in {"path", "body"} and field.repeated:
-        wrong((*path, "repeated"), f"nothing repeats in a {selector.kind}", "leave `repeated` out")
+    if field.repeated and (selector.kind in {"path", "body"} or selector.within):
+        where = {"path": "a path", "body": "a body"}.get(selector.kind, "what has one name")
+        wrong((*path, "repeated"), f"nothing repeats in {where}", "leave `repeated` out")

@@ -104,13 +104,13 @@ class FieldEntry(Entry):
 
     at: SelectorText
     """Where: `body $.a[*].b` (JSONPath), `body /a/b` (JSON Pointer), `form name`, `form name[*]`,
-    `query name`, `header name` or `path name`."""
+    `part name`, `part name filename`, `part name $.a`, `query name`, `header name` or `path name`."""
     category: Category | None = None
     """Of which kind the data is, as a dotted word (`contact.email`); `none` says nothing of anybody."""
     do: DoForm
     """What becomes of it."""
     repeated: bool = False
-    """It may stand more than once in a form, a query or the header."""
+    """It may stand more than once in a form, among parts, in a query or the header."""
 
 
 class ProtectionBoundsEntry(Entry):

@@ -14,8 +14,8 @@ from typing import Final, Literal
 
 from tidegate.catalog.errors import did_you_mean, shown
 
-SelectorKind = Literal["body", "form", "query", "header", "path"]
-KINDS: Final = ("body", "form", "query", "header", "path")
+SelectorKind = Literal["body", "form", "part", "query", "header", "path"]
+KINDS: Final = ("body", "form", "part", "query", "header", "path")
 SEGMENTS_MAX: Final = 64
 _LENGTH_MAX: Final = 1_000
 _SHORTHAND = r"[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*"
@@ -62,14 +62,20 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """A place in a request. `steps` is None for a JSONPath that only the engine can follow."""
+    """A place in a request. `steps` is None for a JSONPath that only the engine can follow.
+
+    `within` is what the steps begin in, where a place of the kind can be in different things.
+    """
 
     kind: SelectorKind
     steps: tuple[Step, ...] | None
+    within: str = ""
 
     def ties(self, other: Selector) -> bool:
         """Whether a field can be found by both, and neither is more specific than the other."""
-        if self.kind != other.kind or self.steps is None or other.steps is None:
+        if (self.kind, self.within) != (other.kind, other.within):
+            return False
+        if self.steps is None or other.steps is None:
             return False
         return (
             len(self.steps) == len(other.steps)
@@ -86,7 +92,10 @@ def read_selector(text: str) -> Selector:
     """
     kind, space, place = text.partition(" ")
     if kind not in KINDS:
-        forms = "like `body $.email`, `form email`, `query email`, `header X-Email` or `path email`"
+        forms = (
+            "like `body $.email`, `form email`, `part email`, `query email`, `header X-Email` or "
+            "`path email`"
+        )
         close = did_you_mean(kind, KINDS, otherwise=" ").strip()
         raise WrongSelectorError(
             f"{shown(text)} does not begin with where it selects", close or forms
@@ -95,6 +104,8 @@ def read_selector(text: str) -> Selector:
         raise WrongSelectorError(f"{shown(text)} does not say which field", f"like `{kind} email`")
     if kind == "body":
         return Selector("body", _body(place))
+    if kind == "part":
+        return _part(place)
     if kind in {"form", "query"}:
         return Selector("form" if kind == "form" else "query", _named(place))
     if kind == "header":
@@ -123,6 +134,25 @@ def _body(place: str) -> tuple[Step, ...] | None:
         steps.append(_step(found))
         at = found.end()
     return _bounded(tuple(steps), place)
+
+
+def _part(place: str) -> Selector:
+    name, space, inside = place.partition(" ")
+    if not space:
+        return Selector("part", _named(name))
+    if any(step.is_wild for step in _named(name)):
+        raise WrongSelectorError(
+            f"{shown(place)} is not in one part", "name the part that it is in, without `*`"
+        )
+    if inside == "filename":
+        return Selector("part", (Step(inside),), f"{name} filename")
+    if not inside.startswith(("$", "/")):
+        raise WrongSelectorError(
+            f"{shown(inside)} is not a place in a part",
+            "`filename`, or a JSONPath (`part data $.email`) where the part is JSON; a name with a "
+            "space cannot be selected",
+        )
+    return Selector("part", _body(inside), f"{name} $")
 
 
 def _step(found: re.Match[str]) -> Step:

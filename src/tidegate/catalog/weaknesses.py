@@ -107,7 +107,7 @@ def _of_policy(policy: Protection) -> Iterator[Weakness]:
     for rule in policy.fields:
         if isinstance(rule.do, Encrypt) and rule.do.key.expires is not None:
             yield from _of_key(policy, rule.do.key, rule.do.key.expires)
-        if rule.leaves and rule.at in {"body $", "form *", "query *"}:
+        if rule.leaves and rule.at in {"body $", "form *", "part *", "query *"}:
             yield Weakness(
                 policy.name,
                 f"`{rule.at}` lets fields go that nobody has named, also those that come later",

@@ -133,7 +133,7 @@ class FieldRule:
 
     `at` is the selector as it is written: `body $.email`, `form metadata[*]`, `query name`. `category`
     is a dotted word of `tidegate.domain.category`; empty where none is declared. `repeated`: the field
-    may stand more than once where its place has names (a form, a query, headers).
+    may stand more than once where its place has names (a form, parts, a query, headers).
     """
 
     at: str

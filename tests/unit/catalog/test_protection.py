@@ -84,6 +84,13 @@ def test_the_engine_is_given_the_policy_once_with_its_operations(tmp_path: Path)
         (policy("[{at: query q, do: {mask: 99}}]"), "less than or equal to 16"),
         (policy("[{at: query q, category: Contact, do: drop}]"), "is not a dotted word"),
         (policy("[{at: path id, do: drop}]"), "is another path"),
+        (policy("[{at: part my file, do: drop}]"), "a name with a space cannot be selected"),
+        (policy("[{at: part * filename, do: drop}]"), "name the part that it is in"),
+        (
+            policy("[{at: part a filename, repeated: true, do: drop}]"),
+            "nothing repeats in what has one name",
+        ),
+        (policy("[{at: part a, do: drop}, {at: part a, do: allow}]"), "has a rule already"),
         (policy("[{at: query q, do: drop}, {at: query q, do: allow}]"), "has a rule already"),
         (
             policy('[{at: "body $.a[*].b", do: drop}, {at: "body $.*[0].b", do: allow}]'),
@@ -129,6 +136,12 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(
         ("form metadata[*]", "form *[x]", True),
         ("form email", "query email", False),
         ("header X-Email", "header x-email", True),
+        ("part a[*]", "part *[b]", True),
+        ("part a", "part a filename", False),
+        ("part a", "part a $", False),
+        ("part a $.b[*]", "part a $['b'].*", True),
+        ("part a $.b", "part c $.b", False),
+        ("part a $.b", "body $.b", False),
         # Only the engine knows what these find.
         ("body $..b", "body $.a.b", False),
         ("body $.a[?@.b > 1]", "body $.a[*]", False),
@@ -141,7 +154,19 @@ def test_two_selectors_tie_where_one_field_can_be_found_by_both(
     assert read_selector(other).ties(read_selector(one)) is ties
 
 
-@pytest.mark.parametrize("text", ["body /a~2b", "body $." + "a." * 600, "path a/b", "header a b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "part a b",
+        "part * filename",
+        "part a[*] $.b",
+        "part a filenames",
+        "body /a~2b",
+        "body $." + "a." * 600,
+        "path a/b",
+        "header a b",
+    ],
+)
 def test_a_selector_that_selects_nothing_is_refused(text: str):
     with pytest.raises(WrongSelectorError):
         read_selector(text)

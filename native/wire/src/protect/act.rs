@@ -3,8 +3,9 @@
 //! Runs once for each field that a rule claims, before anything is written. Whatever an action cannot act on
 //! makes the call one that is refused: a field never goes out in clear because it looked unusual.
 
-use serde::Deserialize;
+use std::borrow::Cow;
 
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::ff1::{self, Shapeless};
@@ -62,8 +63,21 @@ pub enum Value<'v> {
     /// As JSON writes it.
     Number(&'v str),
     Bool(bool),
+    /// A file's content that is no text.
+    Bytes(&'v [u8]),
     /// `null`, an empty list or an empty object: nothing that could be said of anybody.
     Nothing,
+}
+
+impl<'v> Value<'v> {
+    /// As what can be looked at, if there is anything.
+    pub fn text(self) -> Option<Cow<'v, str>> {
+        match self {
+            Self::Text(text) | Self::Number(text) => Some(Cow::Borrowed(text)),
+            Self::Bytes(bytes) => Some(String::from_utf8_lossy(bytes)),
+            Self::Bool(_) | Self::Nothing => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +137,7 @@ impl Act {
             (Self::Drop, _) => Ok(Outcome::Gone),
             (Self::Reject, _) => Err(Unfit::Rejected),
             (Self::Allow, _) | (_, Value::Nothing) => Ok(Outcome::Same),
+            (_, Value::Bytes(_)) => Err(Unfit::Cannot("acts on texts")),
             (Self::Tokenise(to), _) => to.token(value, with).map(|token| Outcome::New(Fresh::Text(token))),
             (Self::Encrypt(to), _) => to.encrypted(value, with).map(|jwe| Outcome::New(Fresh::Text(jwe))),
             (Self::Hash(hashing), Value::Text(text) | Value::Number(text)) => hashing
@@ -156,7 +171,7 @@ impl Tokenising {
             Value::Text(text) => Clear::Text(Zeroizing::new(text.to_owned())),
             Value::Number(digits) => Clear::Scalar(Zeroizing::new(digits.to_owned())),
             Value::Bool(is_so) => Clear::Scalar(Zeroizing::new(is_so.to_string())),
-            Value::Nothing => return Err(Unfit::Cannot("acts on values")),
+            Value::Bytes(_) | Value::Nothing => return Err(Unfit::Cannot("acts on values")),
         };
         let too_long = Unfit::Unprotectable("makes tokens of values of 64 KiB at most");
         tokenise::seal(kind, roots, place, &clear).ok_or(too_long)
@@ -168,7 +183,7 @@ impl Encryption {
         let written = match value {
             Value::Text(text) | Value::Number(text) => text.to_owned(),
             Value::Bool(is_so) => is_so.to_string(),
-            Value::Nothing => return Err(Unfit::Cannot("acts on values")),
+            Value::Bytes(_) | Value::Nothing => return Err(Unfit::Cannot("acts on values")),
         };
         if self.recipient.has_ended(with.now) {
             return Err(Unfit::Unavailable(

@@ -3,6 +3,7 @@
 //! What says of itself two things, or a thing that the policy has no rules for, is refused: a provider may believe
 //! the other one.
 
+use std::fmt::{self, Display, Formatter};
 use std::io::Read;
 
 use base64::Engine as _;
@@ -12,10 +13,11 @@ use flate2::bufread::GzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::document;
 use super::named::{self, Kind};
 use super::policy::Policy;
+use super::selector::BodyKind;
 use super::told::{Breach, Told};
+use super::{document, multipart};
 use crate::error::Code;
 use crate::sign::digest::Hash;
 
@@ -24,54 +26,56 @@ const RATIO_MAX: usize = 20;
 /// A body of this size may be inflated whatever the ratio: repetitive ones are that short.
 const INFLATED_FREE: usize = 4 << 10;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Json,
-    Form,
+/// A body that goes out.
+#[derive(Debug)]
+pub struct Content {
+    pub body: Bytes,
+    /// What it says of itself; None where that is what it said.
+    pub media_type: Option<HeaderValue>,
 }
 
 /// The body that goes out in the place of `body`; empty ones are as they are.
-pub fn rewrite(headers: &HeaderMap, body: &[u8], told: &mut Told<'_>) -> Result<Option<Bytes>, Breach> {
+pub fn rewrite(headers: &HeaderMap, body: &[u8], told: &mut Told<'_>) -> Result<Option<Content>, Breach> {
     if body.is_empty() {
         return Ok(None);
     }
-    let form = form_of(headers, told.policy)?;
+    let (kind, media_type) = kind_of(headers, told.policy)?;
     let inflated = inflate(headers, body, told.policy)?;
     let body = inflated.as_deref().unwrap_or(body);
-    let written = match form {
-        Form::Json => document::rewrite(body, told)?,
-        Form::Form => {
+    let body = match kind {
+        BodyKind::Json => document::rewrite(body, told)?,
+        BodyKind::Form => {
             let text = std::str::from_utf8(body)
                 .map_err(|_| Breach::new(Code::Unparseable, "The form is not UTF-8."))?;
             named::rewrite(Kind::Form, text, told)?.into_bytes()
         }
+        BodyKind::Parts => return multipart::rewrite(&media_type, body, told).map(Some),
     };
-    Ok(Some(written.into()))
+    Ok(Some(Content { body: body.into(), media_type: None }))
 }
 
-fn form_of(headers: &HeaderMap, policy: &Policy) -> Result<Form, Breach> {
+fn kind_of(headers: &HeaderMap, policy: &Policy) -> Result<(BodyKind, MediaType), Breach> {
     let unparseable = |why: String| Breach::new(Code::Unparseable, why);
     let value = one(headers, &CONTENT_TYPE)?
         .ok_or_else(|| unparseable("The body has no `Content-Type`, so that nobody can read it.".into()))?;
-    let kind = media_type(value).ok_or_else(|| {
+    let media_type = MediaType::read(value).ok_or_else(|| {
         unparseable("The `Content-Type` is not `type/subtype` with plain parameters, in UTF-8.".into())
     })?;
-    let form = match kind.as_str() {
-        "application/x-www-form-urlencoded" => Some(Form::Form).filter(|_| policy.reads_forms()),
-        kind if kind == "application/json" || kind.starts_with("application/") && kind.ends_with("+json") => {
-            Some(Form::Json).filter(|_| policy.reads_json())
-        }
-        _ => None,
+    let kind = match media_type.kind.as_str() {
+        "application/x-www-form-urlencoded" => Some(BodyKind::Form),
+        "multipart/form-data" => Some(BodyKind::Parts),
+        _ => media_type.is_json().then_some(BodyKind::Json),
     };
-    form.ok_or_else(|| {
-        let known = [(policy.reads_json(), "JSON"), (policy.reads_forms(), "forms")];
-        let known: Vec<&str> = known.into_iter().filter(|(reads, _)| *reads).map(|(_, name)| name).collect();
-        let known = if known.is_empty() { "no body".to_owned() } else { known.join(" and ") };
-        unparseable(format!(
-            "Policy `{}` has rules for {known}, and none for this `Content-Type`.",
-            policy.name
-        ))
-    })
+    if let Some(kind) = kind.filter(|kind| policy.reads(*kind)) {
+        return Ok((kind, media_type));
+    }
+    let known = BodyKind::ALL.into_iter().filter(|(kind, _)| policy.reads(*kind));
+    let known: Vec<&str> = known.map(|(_, name)| name).collect();
+    let known = if known.is_empty() { "no body".to_owned() } else { known.join(" and ") };
+    Err(unparseable(format!(
+        "Policy `{}` has rules for {known}, and none for this `Content-Type`.",
+        policy.name
+    )))
 }
 
 /// A field that may stand once; None where it does not stand.
@@ -84,33 +88,72 @@ fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>,
     }
 }
 
-/// Type and subtype in lower case (RFC 9110 §8.3.1); None where the field could be read in two ways, or names a
-/// charset other than UTF-8.
-fn media_type(value: &str) -> Option<String> {
-    let mut parts = value.split(';');
-    let kind = parts.next()?.trim().to_ascii_lowercase();
-    let (major, minor) = kind.split_once('/')?;
-    if !is_token(major) || !is_token(minor) {
-        return None;
-    }
-    let mut seen: Vec<String> = Vec::new();
-    for parameter in parts {
-        let (name, value) = parameter.trim().split_once('=')?;
-        let name = name.to_ascii_lowercase();
-        let value = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
-        let is_plain = |b: u8| matches!(b, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~') && b != b',';
-        if !is_token(&name) || value.is_empty() || !value.bytes().all(is_plain) || seen.contains(&name) {
-            return None;
-        }
-        if name == "charset" && !value.eq_ignore_ascii_case("utf-8") {
-            return None;
-        }
-        seen.push(name);
-    }
-    Some(kind)
+/// A media type (RFC 9110 §8.3.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaType {
+    /// Type and subtype in lower case.
+    pub kind: String,
+    /// Their names are in lower case.
+    parameters: Vec<(String, String)>,
 }
 
-fn is_token(text: &str) -> bool {
+impl MediaType {
+    /// None where it could be read in two ways, or names a charset other than UTF-8.
+    pub fn read(value: &str) -> Option<Self> {
+        let mut parts = value.split(';');
+        let kind = parts.next()?.trim().to_ascii_lowercase();
+        let (major, minor) = kind.split_once('/')?;
+        if !is_token(major) || !is_token(minor) {
+            return None;
+        }
+        let mut parameters: Vec<(String, String)> = Vec::new();
+        for parameter in parts {
+            let (name, value) = parameter.trim().split_once('=')?;
+            let name = name.to_ascii_lowercase();
+            let is_plain = |b: u8| matches!(b, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~') && b != b',';
+            let value = match value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+                Some(quoted) => Some(quoted).filter(|text| !text.is_empty() && text.bytes().all(is_plain)),
+                None => Some(value).filter(|text| is_token(text)),
+            }?;
+            if !is_token(&name) || parameters.iter().any(|(known, _)| *known == name) {
+                return None;
+            }
+            if name == "charset" && !value.eq_ignore_ascii_case("utf-8") {
+                return None;
+            }
+            parameters.push((name, value.to_owned()));
+        }
+        Some(Self { kind, parameters })
+    }
+
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// With its charset alone: what else it says of itself no rule is for.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        self.parameters.retain_mut(|(name, value)| {
+            value.make_ascii_lowercase();
+            name == "charset"
+        });
+        self
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.kind == "application/json"
+            || self.kind.starts_with("application/") && self.kind.ends_with("+json")
+    }
+}
+
+impl Display for MediaType {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.kind)?;
+        self.parameters.iter().try_for_each(|(name, value)| write!(formatter, "; {name}=\"{value}\""))
+    }
+}
+
+pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-%'*`|~".contains(&b))
 }
 
@@ -177,11 +220,14 @@ mod tests {
             ("application/json;", None),
             ("application/json; charset", None),
             ("application/json; x=\"a\\\"b\"", None),
+            ("multipart/form-data; boundary=a b", None),
+            ("multipart/form-data; boundary=a/b", None),
+            ("multipart/form-data; boundary=\"a/b\"", Some("multipart/form-data")),
             ("application/", None),
             ("json", None),
             ("", None),
         ] {
-            assert_eq!(media_type(value).as_deref(), kind, "{value}");
+            assert_eq!(MediaType::read(value).map(|read| read.kind).as_deref(), kind, "{value}");
         }
     }
 }

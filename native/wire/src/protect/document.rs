@@ -11,8 +11,7 @@ use serde_json::{Map, Number, Value as Json};
 use serde_json_path::PathElement;
 
 use super::act::{Act, Fresh, Outcome, Value};
-use super::policy::Policy;
-use super::selector::{Rank, Step, rank};
+use super::selector::{Path, Rank, Step, Target, rank};
 use super::told::{At, Breach, Place, Told};
 use crate::error::Code;
 use crate::json::Node;
@@ -25,31 +24,53 @@ struct Alive<'p> {
 }
 
 /// The most specific rule of a place, with another one that is just as specific.
-#[derive(Clone, Copy)]
-struct Claim {
-    rule: usize,
-    rival: Option<usize>,
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    pub rule: usize,
+    pub rival: Option<usize>,
 }
 
-/// Read, rewrite and write a document.
+/// Rules for places in one document, with their numbers.
+pub type Ruled<'p> = [(usize, &'p Path)];
+
+/// Read, rewrite and write a body.
 pub fn rewrite(document: &[u8], told: &mut Told<'_>) -> Result<Vec<u8>, Breach> {
     let root = Node::read(document)
         .map_err(|why| Breach::new(Code::Unparseable, format!("The JSON body {why}.")))?;
-    let fresh = rewritten(&root, told)?;
+    let rules = told.policy.rules_in(|target| match target {
+        Target::Body(path) => Some(path),
+        _ => None,
+    });
+    written(&rewritten(&root, &rules, None, Place::document("body", None), told)?)
+}
+
+/// A document's bytes; what goes out is what a reader finds in it.
+pub fn written(fresh: &Node) -> Result<Vec<u8>, Breach> {
     let written = fresh.written();
-    // What goes out is what a reader finds in it.
     match Node::read(&written) {
-        Ok(again) if again == fresh => Ok(written),
-        _ => Err(Breach::new(Code::Internal, "A document that was written is not what was to be written.")),
+        Ok(again) if again == *fresh => Ok(written),
+        _ => Err(Breach::garbled()),
     }
 }
 
-pub fn rewritten<'n>(root: &'n Node<'n>, told: &mut Told<'_>) -> Result<Node<'n>, Breach> {
-    let policy = told.policy;
-    let alive: Vec<Alive<'_>> = policy.steps_in_body().map(|(rule, steps)| Alive { rule, steps }).collect();
-    let found = found_by_paths(policy, root);
-    let mut walk = Walk { told, found, place: Place::new("body") };
-    let fresh = walk.node(root, 0, &alive, None)?;
+/// What goes out of a document, which stands at `place`; `above` is the claim of what it stands in.
+pub fn rewritten<'n>(
+    root: &'n Node<'n>,
+    rules: &Ruled<'_>,
+    above: Option<Claim>,
+    place: Place<'n>,
+    told: &mut Told<'_>,
+) -> Result<Node<'n>, Breach> {
+    let alive: Vec<Alive<'_>> = rules
+        .iter()
+        .filter_map(|(rule, path)| match path {
+            Path::Steps(steps) => Some(Alive { rule: *rule, steps }),
+            Path::Any(_) => None,
+        })
+        .collect();
+    let found = found_by_queries(rules, root);
+    let mut walk = Walk { told, found, place };
+    let fresh = walk.node(root, 0, &alive, above)?;
     // A document of which nothing goes out is still one of its kind.
     Ok(fresh.unwrap_or(match root {
         Node::List(_) => Node::List(Vec::new()),
@@ -143,31 +164,35 @@ impl<'n> Walk<'_, '_, 'n> {
             alive.iter().filter(|one| one.steps.len() == depth).map(|one| (one.rule, rank(one.steps)));
         let by_query = self.found.get(&ptr::from_ref(node)).into_iter().flatten();
         let by_query = by_query.map(|rule| (*rule, Rank { depth, named: 0 }));
-        most_specific(by_steps.chain(by_query)).map(|(rule, _, rival)| Claim { rule, rival })
+        most_specific(by_steps.chain(by_query))
     }
 }
 
 /// The rule that says most, and one that says as much.
-pub fn most_specific(rules: impl Iterator<Item = (usize, Rank)>) -> Option<(usize, Rank, Option<usize>)> {
-    rules.fold(None, |best, (rule, rank)| match best {
-        Some((other, best_rank, rival)) if best_rank > rank => Some((other, best_rank, rival)),
-        Some((other, best_rank, _)) if best_rank == rank => Some((other, best_rank, Some(rule))),
-        _ => Some((rule, rank, None)),
-    })
+pub fn most_specific(rules: impl Iterator<Item = (usize, Rank)>) -> Option<Claim> {
+    let best = rules.fold(None, |best, (rule, rank)| match best {
+        Some((claim, best_rank)) if best_rank > rank => Some((claim, best_rank)),
+        Some((claim, best_rank)) if best_rank == rank => {
+            Some((Claim { rival: Some(rule), ..claim }, best_rank))
+        }
+        _ => Some((Claim { rule, rival: None }, rank)),
+    });
+    best.map(|(claim, _)| claim)
 }
 
 fn onward<'p>(alive: &[Alive<'p>], depth: usize, takes: impl Fn(&Step) -> bool) -> Vec<Alive<'p>> {
     alive.iter().filter(|one| one.steps.get(depth).is_some_and(&takes)).copied().collect()
 }
 
-fn found_by_paths<'n>(policy: &Policy, root: &'n Node<'n>) -> HashMap<*const Node<'n>, Vec<usize>> {
+fn found_by_queries<'n>(rules: &Ruled<'_>, root: &'n Node<'n>) -> HashMap<*const Node<'n>, Vec<usize>> {
     let mut found: HashMap<*const Node<'n>, Vec<usize>> = HashMap::new();
     let mut shadow = None;
-    for (rule, path) in policy.paths_in_body() {
+    for (rule, path) in rules {
+        let Path::Any(path) = path else { continue };
         let shadow = shadow.get_or_insert_with(|| shadow_of(root));
         for location in path.query_located(shadow).dedup().locations() {
             if let Some(node) = at(root, location.iter()) {
-                found.entry(ptr::from_ref(node)).or_default().push(rule);
+                found.entry(ptr::from_ref(node)).or_default().push(*rule);
             }
         }
     }

@@ -6,7 +6,7 @@
 //! it later. What cannot be read, or what no rule lets go, is refused.
 //!
 //! [`policy`] is what is declared, [`selector`] where fields are, [`act`] what becomes of one, [`told`] what the
-//! record says of it; [`sample`] shows it all of a sample. [`document`] and [`named`] are what is read, [`survive`] looks
+//! record says of it; [`sample`] shows it all of a sample. [`document`], [`named`] and [`multipart`] are what is read, [`survive`] looks
 //! once more at what was written. [`hash`], [`tokenise`], [`ff1`] and [`jwe`] make what stands for a value, by
 //! [`keys`] of the client; [`restore`] turns tokens in answers into values again.
 
@@ -18,6 +18,7 @@ pub mod generalise;
 pub mod hash;
 pub mod jwe;
 pub mod keys;
+pub mod multipart;
 pub mod named;
 pub mod policy;
 pub mod restore;
@@ -34,6 +35,7 @@ pub mod with;
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::utf8_percent_encode;
 
@@ -76,12 +78,16 @@ pub fn rewrite(
     original: &Original<'_>,
     told: &mut Told<'_>,
 ) -> Result<Rewritten, Breach> {
-    let fresh = Rewritten {
+    let mut fresh = Rewritten {
         path: parameters(provider, number, original, told)?,
         query: original.query.map(|query| named::rewrite(Kind::Query, query, told)).transpose()?,
         headers: fields(original.headers, told)?,
-        body: content::rewrite(original.headers, original.body, told)?,
+        body: None,
     };
+    if let Some(content) = content::rewrite(original.headers, original.body, told)? {
+        fresh.headers.extend(content.media_type.map(|media_type| (CONTENT_TYPE, vec![media_type])));
+        fresh.body = Some(content.body);
+    }
     let path = fresh.path.as_deref().unwrap_or(original.path);
     let outgoing = [Some(path.as_bytes()), fresh.query.as_deref().map(str::as_bytes), fresh.body.as_deref()];
     survive::check(told, &outgoing.into_iter().flatten().collect::<Vec<_>>())?;
@@ -157,10 +163,7 @@ fn fields(headers: &HeaderMap, told: &mut Told<'_>) -> Result<Vec<(HeaderName, V
             continue;
         }
         if values.len() > 1 && !rule.repeated {
-            let detail = format!(
-                "`{place}` stands more than once, and its rule does not say `repeated: true`. Send it once."
-            );
-            return Err(Breach::new(Code::UndeclaredField, detail));
+            return Err(Breach::repeated(&place));
         }
         let mut fresh = Vec::with_capacity(values.len());
         for value in values {

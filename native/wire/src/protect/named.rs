@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::act::{Fresh, Outcome, Value};
-use super::document::most_specific;
+use super::document::{Claim, most_specific};
 use super::policy::Policy;
-use super::selector::{Rank, Step, Target, parts, rank};
+use super::selector::{Step, Target, parts, rank};
 use super::told::{Breach, Place, Told};
 use crate::error::Code;
 use crate::json::VALUES_MAX;
@@ -59,20 +59,9 @@ pub fn rewrite(kind: Kind, raw: &str, told: &mut Told<'_>) -> Result<String, Bre
     for pair in &pairs {
         // A bare word may be a value.
         let place = Place::named(kind.word(), if pair.value.is_some() { &pair.name } else { "" });
-        let claim = claim(kind, told.policy, &pair.name);
-        let rules = &told.policy.rules;
-        if let Some((rule, _, Some(rival))) = claim {
-            return Err(Breach::two_rules(&rules[rule], &rules[rival], &place));
-        }
-        let rule = claim.map(|(rule, ..)| rule);
-        told.trip(rule, &pair.name, &place)?;
-        let may_repeat = rule.is_none_or(|rule| rules[rule].repeated) || pair.name.ends_with("[]");
-        if counts.get(&*pair.name).is_some_and(|count| *count > 1) && !may_repeat {
-            let detail = format!(
-                "`{place}` stands more than once, and its rule does not say `repeated: true`. Send it once."
-            );
-            return Err(Breach::new(Code::UndeclaredField, detail));
-        }
+        let claim = most_claiming(kind.rules(told.policy), &pair.name);
+        let is_repeated = counts.get(&*pair.name).is_some_and(|count| *count > 1);
+        let rule = rule_of(claim, &pair.name, is_repeated, &place, told)?;
         let value = Value::Text(pair.value.as_deref().unwrap_or_default());
         let fresh = match told.act(rule, value, &place)? {
             Outcome::Gone => continue,
@@ -87,14 +76,31 @@ pub fn rewrite(kind: Kind, raw: &str, told: &mut Told<'_>) -> Result<String, Bre
     Ok(written)
 }
 
-fn claim(kind: Kind, policy: &Policy, name: &str) -> Option<(usize, Rank, Option<usize>)> {
+/// The rule of a name, if it has one and may stand as often as it does.
+pub fn rule_of(
+    claim: Option<Claim>,
+    name: &str,
+    is_repeated: bool,
+    place: &Place<'_>,
+    told: &mut Told<'_>,
+) -> Result<Option<usize>, Breach> {
+    let rules = &told.policy.rules;
+    if let Some(Claim { rule, rival: Some(rival) }) = claim {
+        return Err(Breach::two_rules(&rules[rule], &rules[rival], place));
+    }
+    let rule = claim.map(|claim| claim.rule);
+    told.trip(rule, name, place)?;
+    let may_repeat = rule.is_none_or(|rule| rules[rule].repeated) || name.ends_with("[]");
+    if is_repeated && !may_repeat { Err(Breach::repeated(place)) } else { Ok(rule) }
+}
+
+/// The most specific of the rules for a name, in which names with keys in brackets are steps.
+pub fn most_claiming<'p>(rules: impl Iterator<Item = (usize, &'p [Step])>, name: &str) -> Option<Claim> {
     let parts = parts(name).unwrap_or_else(|| vec![name]);
     let taken = |steps: &[Step]| {
         steps.len() <= parts.len() && steps.iter().zip(&parts).all(|(step, part)| step.takes_name(part))
     };
-    most_specific(
-        kind.rules(policy).filter(|(_, steps)| taken(steps)).map(|(rule, steps)| (rule, rank(steps))),
-    )
+    most_specific(rules.filter(|(_, steps)| taken(steps)).map(|(rule, steps)| (rule, rank(steps))))
 }
 
 fn read(kind: Kind, raw: &str) -> Result<Vec<Pair<'_>>, Breach> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::act::Act;
-use super::selector::{Path, Selector, Step, Target};
+use super::selector::{BodyKind, Path, Selector, Target};
 use crate::detect::Detector;
 
 /// What a policy's rules are for is kept by their numbers; there are no more than this.
@@ -169,25 +169,13 @@ impl Policy {
         self.assert_absent.iter().copied().filter(|detector| detector.is_hard()).collect()
     }
 
-    pub fn steps_in_body(&self) -> impl Iterator<Item = (usize, &[Step])> {
-        self.rules.iter().enumerate().filter_map(|(number, rule)| match &rule.target {
-            Target::Body(Path::Steps(steps)) => Some((number, steps.as_slice())),
-            _ => None,
-        })
+    /// The rules for places in a document that `wanted` knows, with their numbers.
+    pub fn rules_in<'p>(&'p self, wanted: impl Fn(&'p Target) -> Option<&'p Path>) -> Vec<(usize, &'p Path)> {
+        self.rules.iter().enumerate().filter_map(|(n, rule)| wanted(&rule.target).map(|p| (n, p))).collect()
     }
 
-    pub fn paths_in_body(&self) -> impl Iterator<Item = (usize, &serde_json_path::JsonPath)> {
-        self.rules.iter().enumerate().filter_map(|(number, rule)| match &rule.target {
-            Target::Body(Path::Any(path)) => Some((number, &**path)),
-            _ => None,
-        })
-    }
-
-    pub fn reads_json(&self) -> bool {
-        self.rules.iter().any(|rule| matches!(rule.target, Target::Body(_)))
-    }
-
-    pub fn reads_forms(&self) -> bool {
-        self.rules.iter().any(|rule| matches!(rule.target, Target::Form(_)))
+    /// Whether it has rules for bodies of this kind.
+    pub fn reads(&self, kind: BodyKind) -> bool {
+        self.rules.iter().any(|rule| rule.target.body_kind() == Some(kind))
     }
 }

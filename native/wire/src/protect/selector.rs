@@ -29,6 +29,48 @@ pub enum Target {
     Header(HeaderName),
     /// A parameter of the operation's path.
     Parameter(Box<str>),
+    /// A part of a `multipart/form-data` body, with its file's name.
+    Part(Vec<Step>),
+    /// In the JSON that the part of this name is.
+    InPart(Box<str>, Path),
+    /// The file's name of the part of this name.
+    FileName(Box<str>),
+}
+
+/// What a body can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    Json,
+    Form,
+    Parts,
+}
+
+impl BodyKind {
+    pub const ALL: [(Self, &str); 3] =
+        [(Self::Json, "JSON"), (Self::Form, "forms"), (Self::Parts, "`multipart/form-data`")];
+}
+
+impl Target {
+    /// In which bodies it is; None where it is in none.
+    pub fn body_kind(&self) -> Option<BodyKind> {
+        match self {
+            Self::Body(_) => Some(BodyKind::Json),
+            Self::Form(_) => Some(BodyKind::Form),
+            Self::Part(_) | Self::InPart(..) | Self::FileName(_) => Some(BodyKind::Parts),
+            Self::Query(_) | Self::Header(_) | Self::Parameter(_) => None,
+        }
+    }
+
+    fn depth(&self) -> usize {
+        match self {
+            Self::Body(Path::Steps(steps))
+            | Self::InPart(_, Path::Steps(steps))
+            | Self::Form(steps)
+            | Self::Query(steps)
+            | Self::Part(steps) => steps.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// The way to places in a document.
@@ -95,13 +137,10 @@ impl FromStr for Selector {
                     .map_err(|_| format!("`{text}` names no header field"))?,
             ),
             "path" => Target::Parameter(place.into()),
+            "part" => part(place).map_err(|why| format!("`{text}`: {why}"))?,
             _ => return Err(format!("`{text}`: there is no `{kind}` to select in")),
         };
-        let steps = match &target {
-            Target::Body(Path::Steps(steps)) | Target::Form(steps) | Target::Query(steps) => steps.len(),
-            _ => 0,
-        };
-        if steps > DEPTH_MAX {
+        if target.depth() > DEPTH_MAX {
             return Err(format!("`{text}` goes deeper than any body may"));
         }
         Ok(Self { text: text.into(), target })
@@ -120,6 +159,18 @@ fn body(place: &str) -> Result<Path, String> {
     }
     let path = JsonPath::parse(place).map_err(|error| format!("it is no JSONPath of RFC 9535: {error}"))?;
     Ok(steps(place).map_or_else(|| Path::Any(Box::new(path)), Path::Steps))
+}
+
+/// `NAME`, `NAME filename`, `NAME $.a` or `NAME /a`.
+fn part(place: &str) -> Result<Target, String> {
+    let Some((name, inside)) = place.split_once(' ') else { return Ok(Target::Part(named(place))) };
+    if name.is_empty() || named(name).contains(&Step::Every) {
+        return Err("it is in no part of one name".into());
+    }
+    Ok(match inside {
+        "filename" => Target::FileName(name.into()),
+        inside => Target::InPart(name.into(), body(inside)?),
+    })
 }
 
 fn token(token: &str) -> Step {
@@ -233,6 +284,21 @@ mod tests {
     }
 
     #[test]
+    fn a_part_its_file_name_and_what_is_in_it_are_told_apart() {
+        assert!(matches!(target("part a[b]"), Target::Part(steps) if steps == [name("a"), name("b")]));
+        assert!(matches!(target("part *"), Target::Part(steps) if steps == [Step::Every]));
+        assert!(matches!(target("part a.filename"), Target::Part(steps) if steps == [name("a.filename")]));
+        assert!(matches!(target("part a[b] filename"), Target::FileName(of) if &*of == "a[b]"));
+        let inside = |text| match target(text) {
+            Target::InPart(of, Path::Steps(steps)) => (of, steps),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(inside("part a $.b"), ("a".into(), vec![name("b")]));
+        assert_eq!(inside("part a /b"), ("a".into(), vec![name("b")]));
+        assert_eq!(inside("part a $"), ("a".into(), vec![]));
+    }
+
+    #[test]
     fn other_paths_are_followed_by_the_library() {
         for path in ["$..a", "$.a[?@.b > 1]", "$[-1]", "$[0:2]", "$['a','b']", "$['a\\u0062']", "$ .a"] {
             assert_eq!(steps_of(&format!("body {path}")), None, "{path}");
@@ -241,9 +307,22 @@ mod tests {
 
     #[test]
     fn what_selects_nothing_is_refused() {
-        for text in
-            ["", "body", "body ", "body a", "body $.", "body $[", "body $[01]", "bdy $.a", "header a b"]
-        {
+        for text in [
+            "",
+            "body",
+            "body ",
+            "body a",
+            "body $.",
+            "body $[",
+            "body $[01]",
+            "bdy $.a",
+            "header a b",
+            "part ",
+            "part a b",
+            "part * filename",
+            "part a[*] $.b",
+            "part  $.a",
+        ] {
             assert!(text.parse::<Selector>().is_err(), "{text}");
         }
         let deep = format!("body ${}", ".a".repeat(DEPTH_MAX + 1));

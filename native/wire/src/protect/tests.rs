@@ -199,6 +199,148 @@ fn forms_are_written_anew_pair_by_pair() {
     }
 }
 
+const PARTS: &[(&str, &str)] = &[("content-type", "multipart/form-data; boundary=b")];
+
+fn part(name: &str, more: &str, content: &str) -> String {
+    format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"{more}\r\n\r\n{content}\r\n")
+}
+
+/// What goes out of parts, with `B` for its boundary.
+fn parts_sent(unknown: &str, fields: &Json, body: &[u8]) -> Result<String, Breach> {
+    let (fresh, ..) = sent(unknown, fields, &Sample { headers: PARTS, body, ..EMPTY })?;
+    let mut header = HeaderMap::new();
+    fresh.apply(&mut header);
+    let media_type = header["content-type"].to_str().expect("text").to_owned();
+    let boundary = media_type.strip_prefix("multipart/form-data; boundary=").expect("a boundary");
+    assert_eq!(header["content-length"], fresh.body.as_ref().expect("a body").len().to_string());
+    Ok(String::from_utf8_lossy(&fresh.body.expect("a body")).replace(boundary, "B"))
+}
+
+#[test]
+fn parts_are_written_anew_one_by_one() {
+    let fields = json!([
+        {"at": "part email", "do": {"mask": {"keep": 2}}},
+        {"at": "part meta[*]", "do": "drop"},
+        {"at": "part meta[order]", "do": "allow"},
+        {"at": "part cv", "do": "allow"},
+        {"at": "part cv filename", "do": {"mask": {"keep": 4}}},
+        {"at": "part scan", "do": "allow"},
+        {"at": "part tag", "repeated": true, "do": "allow"},
+        {"at": "part person $.name", "do": "allow"},
+        {"at": "part person $..ssn", "do": "drop"},
+    ]);
+    let with = |body: &str| parts_sent("reject", &fields, format!("{body}--b--").as_bytes());
+    let pdf = "\r\nContent-Type: application/pdf; name=\"jane.pdf\"";
+    let person = part("person", "", r#"{"name": "Jane", "more": {"ssn": 1}}"#);
+    let body = [
+        part("email", "", "jane@example.com"),
+        part("meta[a]", "; filename=\"a.txt\"", "x"),
+        part("meta[order]", "", "17"),
+        part("cv", &format!("; filename=\"jane-doe.pdf\"{pdf}"), "%PDF"),
+        part("scan", "; filename=\"scan.pdf\"", "x"),
+        part("tag", "", "1") + &part("tag", "", "2"),
+        person.clone(),
+    ];
+    let out = [
+        part("email", "", "**************om"),
+        part("meta[order]", "", "17"),
+        part("cv", "; filename=\"********.pdf\"\r\nContent-Type: application/pdf", "%PDF"),
+        part("scan", "; filename=\"scan.pdf\"", "x"),
+        part("tag", "", "1") + &part("tag", "", "2"),
+        part("person", "", r#"{"name":"Jane"}"#),
+    ];
+    let expected = format!("{}--B--\r\n", out.concat().replace("--b\r\n", "--B\r\n"));
+    assert_eq!(with(&body.concat()).expect("ok"), expected);
+    for (body, why) in [
+        (part("phone", "", "1"), "no rule for `part phone`"),
+        (part("email", "", "1") + &part("email", "", "2"), "more than once"),
+        (person.clone() + &person, "more than once"),
+        (part("person", "; filename=\"x\"", r#"{"name": "x"}"#), "no rule for `part person filename`"),
+        (part("person", "", r#"{"phone": 1}"#), "no rule for `part person $.phone`"),
+        (part("person", "", r#"{"a": 1, "a": 2}"#), "one name twice"),
+        (part("person", "\r\nContent-Type: text/csv", "{}"), "other than JSON"),
+    ] {
+        let breach = with(&body).expect_err("refused");
+        assert!(breach.detail.contains(why), "{}", breach.detail);
+    }
+    assert_eq!(
+        parts_sent(
+            "drop",
+            &json!([{"at": "part a", "do": "allow"}]),
+            format!("{}--b--", part("x", "", "y")).as_bytes()
+        )
+        .expect("ok"),
+        "--B--\r\n"
+    );
+}
+
+#[test]
+fn the_same_parts_are_the_same_bytes() {
+    let fields = json!([{"at": "part a", "do": "allow"}, {"at": "part b", "do": "drop"}]);
+    let with = |a: &str, b: &str| {
+        let body = format!("{}{}--b--", part("a", "", a), part("b", "", b));
+        let (fresh, ..) =
+            sent("reject", &fields, &Sample { headers: PARTS, body: body.as_bytes(), ..EMPTY }).expect("ok");
+        fresh.body.expect("a body")
+    };
+    assert_eq!(with("1", "2"), with("1", "3"));
+    assert_ne!(with("1", "2")[..40], with("2", "2")[..40]);
+}
+
+#[test]
+fn a_file_that_is_no_text_goes_whole_or_not_at_all() {
+    let file = |act: &Json, kind: &str| {
+        let fields = json!([{"at": "part f", "do": act}]);
+        let mut body =
+            format!("--b\r\nContent-Disposition: form-data; name=f; filename=x\r\n{kind}\r\n").into_bytes();
+        body.extend_from_slice(b"\xff\xd8\xff\r\n--b--");
+        sent("reject", &fields, &Sample { headers: PARTS, body: &body, ..EMPTY })
+            .map(|(fresh, ..)| fresh.body.expect("a body"))
+    };
+    let image = "Content-Type: image/jpeg\r\n";
+    let whole = file(&json!("allow"), image).expect("ok");
+    assert!(whole.windows(7).any(|bytes| bytes == b"\r\n\xff\xd8\xff\r\n"));
+    assert!(!file(&json!("drop"), image).expect("ok").contains(&0xff));
+    for (act, kind) in [
+        (json!("reject"), image),
+        (json!({"mask": {}}), image),
+        (json!({"generalise": "year"}), image),
+        (json!("allow"), ""),
+        (json!("allow"), "Content-Type: text/plain\r\n"),
+        (json!("allow"), "Content-Type: application/json\r\n"),
+    ] {
+        assert!(file(&act, kind).is_err(), "{act} {kind}");
+    }
+}
+
+#[test]
+fn what_a_rule_keeps_is_found_in_other_parts_and_their_names() {
+    let fields = json!([
+        {"at": "part email", "do": {"mask": {}}},
+        {"at": "part cv", "personal": true, "do": "drop"},
+        {"at": "part note", "do": "allow"},
+    ]);
+    let with = |more: String| {
+        let body = format!(
+            "{}{}{more}--b--",
+            part("email", "", "jane@example.com"),
+            part("cv", "; filename=\"jane-doe.pdf\"", "born 1987-05-23")
+        );
+        parts_sent("reject", &fields, body.as_bytes())
+    };
+    assert!(with(part("note", "", "a note")).is_ok());
+    for more in [
+        part("note", "", "to jane@example.com"),
+        part("note", "; filename=\"jane@example.com\"", "x"),
+        part("note", "", &BASE64_STANDARD.encode("<jane@example.com>")),
+        part("note", "", "born 1987-05-23."),
+        part("note", "", "jane-doe.pdf"),
+    ] {
+        let breach = with(more).expect_err("in clear");
+        assert!(breach.detail.contains("stands elsewhere"), "{}", breach.detail);
+    }
+}
+
 #[test]
 fn query_path_and_header_fields_have_rules_too() {
     let fields = json!([

@@ -41,6 +41,18 @@ impl Breach {
         Self::new(Code::UndeclaredField, detail)
     }
 
+    pub fn repeated(place: &Place<'_>) -> Self {
+        let detail = format!(
+            "`{place}` stands more than once, and its rule does not say `repeated: true`. Send it once."
+        );
+        Self::new(Code::UndeclaredField, detail)
+    }
+
+    /// What was written reads as something else.
+    pub fn garbled() -> Self {
+        Self::new(Code::Internal, "A body that was written is not what was to be written.")
+    }
+
     pub fn two_rules(one: &Rule, other: &Rule, place: &Place<'_>) -> Self {
         let detail = format!(
             "The rules `{}` and `{}` both select `{place}`, and neither is more specific. Say more in one of them.",
@@ -205,6 +217,7 @@ impl<'p> Told<'p> {
         let before = match value {
             Value::Text(text) | Value::Number(text) => text.to_owned(),
             Value::Bool(is_so) => is_so.to_string(),
+            Value::Bytes(bytes) => format!("({} bytes)", bytes.len()),
             Value::Nothing => String::new(),
         };
         let (after, refused) = match &outcome {
@@ -241,11 +254,11 @@ impl<'p> Told<'p> {
         let outcome =
             rule.act.apply(value, &self.with).map_err(|unfit| Breach::unfit(&unfit, rule, place))?;
         if rule.act.shows()
-            && let Value::Text(text) | Value::Number(text) = value
+            && let Some(text) = value.text()
         {
             let leaves = match &outcome {
                 Outcome::New(Fresh::Text(fresh) | Fresh::Number(fresh)) => fresh,
-                _ => text,
+                _ => &*text,
             };
             self.look(&self.policy.assert_absent, Some(rule), leaves, place)?;
         }
@@ -278,14 +291,14 @@ impl<'p> Told<'p> {
 
     /// Whatever else is wrong with a field that goes as it is.
     fn trip_hard(&self, rule: Option<usize>, value: Value<'_>, place: &Place<'_>) -> Result<(), Breach> {
-        let (Value::Text(text) | Value::Number(text)) = value else { return Ok(()) };
+        let Some(text) = value.text() else { return Ok(()) };
         let rule = rule.map(|number| &self.policy.rules[number]);
-        self.look(&self.policy.hard(), rule, text, place)
+        self.look(&self.policy.hard(), rule, &text, place)
     }
 
     /// Look for what may not leave in a body that cannot be read, where it would go as it is.
     pub fn trip_unread(&self, body: &[u8]) -> Result<(), Breach> {
-        self.look(&self.policy.hard(), None, &String::from_utf8_lossy(body), &Place::new("body"))
+        self.look(&self.policy.hard(), None, &String::from_utf8_lossy(body), &Place::document("body", None))
     }
 
     fn look(
@@ -354,7 +367,16 @@ impl<'p> Told<'p> {
 #[derive(Debug, Clone)]
 pub struct Place<'n> {
     kind: &'static str,
+    name: Option<&'n str>,
+    /// What of it.
+    tail: Option<Tail>,
     steps: Vec<At<'n>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    Document,
+    FileName,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -364,12 +386,17 @@ pub enum At<'n> {
 }
 
 impl<'n> Place<'n> {
-    pub fn new(kind: &'static str) -> Self {
-        Self { kind, steps: Vec::new() }
+    pub fn named(kind: &'static str, name: &'n str) -> Self {
+        Self { kind, name: Some(name), tail: None, steps: Vec::new() }
     }
 
-    pub fn named(kind: &'static str, name: &'n str) -> Self {
-        Self { kind, steps: vec![At::Name(name)] }
+    /// A document, which may stand in what has a name.
+    pub fn document(kind: &'static str, name: Option<&'n str>) -> Self {
+        Self { kind, name, tail: Some(Tail::Document), steps: Vec::new() }
+    }
+
+    pub fn file_name(part: &'n str) -> Self {
+        Self { kind: "part", name: Some(part), tail: Some(Tail::FileName), steps: Vec::new() }
     }
 
     pub fn push(&mut self, step: At<'n>) {
@@ -385,12 +412,18 @@ impl<'n> Place<'n> {
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = if f.alternate() { |name| name } else { shown };
-        let is_body = self.kind == "body";
-        write!(f, "{} {}", self.kind, if is_body { "$" } else { "" })?;
+        f.write_str(self.kind)?;
+        if let Some(name) = self.name {
+            write!(f, " {}", shown(name))?;
+        }
+        match self.tail {
+            None => {}
+            Some(Tail::Document) => f.write_str(" $")?,
+            Some(Tail::FileName) => f.write_str(" filename")?,
+        }
         for step in self.steps.iter().take(STEPS_SHOWN) {
             match step {
-                At::Name(name) if is_body => write!(f, ".{}", shown(name))?,
-                At::Name(name) => f.write_str(shown(name))?,
+                At::Name(name) => write!(f, ".{}", shown(name))?,
                 At::Index(index) => write!(f, "[{index}]")?,
             }
         }
@@ -425,12 +458,19 @@ mod tests {
 
     #[test]
     fn a_place_is_told_as_a_selector_would_say_it() {
-        let mut place = Place::new("body");
+        let mut place = Place::document("body", None);
         assert_eq!(place.to_string(), "body $");
         place.push(At::Name("people"));
         place.push(At::Index(3));
         place.push(At::Name("jane@example.com"));
         assert_eq!(place.to_string(), "body $.people[3].…");
         assert_eq!(Place::named("form", "metadata[a]").to_string(), "form metadata[a]");
+        assert_eq!(Place::file_name("cv").to_string(), "part cv filename");
+        let mut place = Place::document("part", Some("Jane Doe"));
+        place.push(At::Name("email"));
+        assert_eq!(
+            (place.to_string(), format!("{place:#}")),
+            ("part … $.email".into(), "part Jane Doe $.email".into())
+        );
     }
 }
