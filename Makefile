@@ -13,7 +13,7 @@ test: ## set up, then run every test, the slow ones too
 	@tools/setup.sh test
 	cargo test --profile tested --workspace --quiet
 	native/wire/fuzz/run 3
-	$(PY) -m pytest -n 2 --dist worksteal -q
+	$(PY) -m pytest -n 2 --dist loadfile -q
 
 check: ## what CI checks besides tests: format, lint, types, layers, licences
 	@tools/setup.sh check
