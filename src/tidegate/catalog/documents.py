@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tidegate.catalog.openapi import Document, read_document
+from tidegate.catalog.openapi import Described, Document, read_document
 from tidegate.catalog.openapi.document import JSON_BYTES_MAX
 
 Fetch = Callable[[str], bytes]
@@ -19,6 +19,8 @@ class Documents:
     def __init__(self, fetch: Fetch | None) -> None:
         self._fetch = fetch
         self._read: dict[str, Document] = {}
+        self.described: dict[str, Described] = {}
+        """What the documents say of operations, by the providers that name them."""
 
     def read(self, name: str, folder: Path) -> tuple[Document, str | None]:
         """Read a document; a URL comes back beside it, for servers that are relative to it.

@@ -20,8 +20,9 @@ from tidegate.catalog.documents import Documents, Fetch
 from tidegate.catalog.errors import ConfigError, ConfigErrors, did_you_mean, listed, shown
 from tidegate.catalog.files import DeclaredFile, read_files
 from tidegate.catalog.limits import limit_of
+from tidegate.catalog.openapi import NoPropertyError, places_of
 from tidegate.catalog.parties import party_of
-from tidegate.catalog.patterns import OperationTable
+from tidegate.catalog.patterns import OperationTable, shape
 from tidegate.catalog.preset import preset_names
 from tidegate.catalog.protection import OnePolicyEach, protection_of
 from tidegate.catalog.provider import resolve_provider
@@ -44,6 +45,7 @@ from tidegate.domain.declaration import (
     Provider,
     TokenIdentity,
 )
+from tidegate.domain.operation import Operation
 from tidegate.domain.party import Party
 from tidegate.domain.protection import Protection, Tokenise
 
@@ -78,6 +80,9 @@ class _Resolver:
     documents: Documents
     errors: list[ConfigError] = field(default_factory=list[ConfigError])
     names: dict[str, dict[str, None]] = field(default_factory=dict[str, dict[str, None]])
+    operations: dict[str, tuple[Operation, ...]] = field(
+        default_factory=dict[str, tuple[Operation, ...]]
+    )
     tables: dict[str, OperationTable] = field(default_factory=dict[str, OperationTable])
     known_by: dict[CertificateIdentity | TokenIdentity, Path] = field(
         default_factory=dict[CertificateIdentity | TokenIdentity, Path]
@@ -90,7 +95,8 @@ class _Resolver:
         issuers = self._joined("issuers", lambda file: file.entries.issuers)
         acting = {name: self._consumer(name, *sited) for name, sited in consumers.items()}
         providers = self._providers()
-        self.tables = {name: OperationTable(one.operations) for name, one in providers.items()}
+        self.operations = {name: one.operations for name, one in providers.items()}
+        self.tables = {name: OperationTable(known) for name, known in self.operations.items()}
         declaration = Declaration(
             clients=tuple(
                 Client(
@@ -275,7 +281,7 @@ class _Resolver:
                 self._wrong(here, (*at, *below), message, hint)
 
             name = f"{file.label}protection[{path[-1]}]"
-            policy = protection_of(entry, name, file.folder, wrong)
+            policy = protection_of(entry, name, file.folder, self._property, wrong)
             for number, (provider, pattern) in enumerate(policy.operations):
                 here: Path = ("operations", number)
                 if not pattern:
@@ -289,6 +295,29 @@ class _Resolver:
             one_each.add(policy, self._near, wrong)
             found.append(policy)
         return tuple(found)
+
+    def _property(self, text: str, operations: tuple[tuple[str, str], ...]) -> list[str]:
+        """Where a property of providers' documents stands in requests of these operations."""
+        found: list[str] = []
+        for provider in dict.fromkeys(name for name, _ in operations):
+            table = self.tables.get(provider)
+            if table is None:
+                continue
+            described = self.documents.described.get(provider)
+            if described is None:
+                message = f"provider `{provider}` has no document that has properties"
+                raise NoPropertyError(message, "name it by `openapi`, or select by `body`")
+            numbers = {
+                number
+                for name, pattern in operations
+                if name == provider
+                for number in table.matching(pattern)
+            }
+            ones = (self.operations[provider][number] for number in sorted(numbers))
+            calls = ((one.method, shape(one.path)) for one in ones)
+            known = [described.operations[call] for call in calls if call in described.operations]
+            found += places_of(text, described, known)
+        return list(dict.fromkeys(found))
 
     def _restorations(self, file: DeclaredFile, path: Path, policy: Protection) -> None:
         """Tokens become values again in answers of operations that are there."""

@@ -2,36 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path as FilePath
 
 from tidegate.catalog.errors import did_you_mean, shown
+from tidegate.catalog.openapi import NoPropertyError
 from tidegate.catalog.patterns import OperationTable
 from tidegate.catalog.protecting import action_of, split
 from tidegate.catalog.protection_form import FieldEntry, ProtectionEntry
-from tidegate.catalog.selectors import Selector, read_selector
+from tidegate.catalog.selectors import Selector, WrongSelectorError, read_selector
 from tidegate.catalog.yaml_source import Path
 from tidegate.domain.declaration import Declaration, Provider
 from tidegate.domain.protection import FieldRule, Protection, Tokenise
 
 _Wrong = Callable[[Path, str, str], None]
+_Placed = tuple[int, FieldEntry, str]
+"""A field by its number, with one place that it is in."""
+FindProperty = Callable[[str, tuple[tuple[str, str], ...]], list[str]]
+"""Where `SCHEMA.PROPERTY` stands in requests of operations, or a NoPropertyError."""
 
 
-def protection_of(entry: ProtectionEntry, name: str, folder: FilePath, wrong: _Wrong) -> Protection:
+def protection_of(
+    entry: ProtectionEntry, name: str, folder: FilePath, find: FindProperty, wrong: _Wrong
+) -> Protection:
     """Make one policy; `wrong` is told what is wrong and where in the entry.
 
-    Files of keys are named beside `folder`. That the operations are there is not checked here:
-    `split` gives what to look for.
+    Files of keys are named beside `folder`; `find` says where properties stand. That the operations
+    are there is not checked here: `split` gives what to look for.
     """
-    _check_fields(entry.fields, wrong)
+    operations = tuple(split(text) for text in entry.operations)
+    placed = list(_placed(entry.fields, operations, find, wrong))
+    _check_fields(placed, wrong)
     return Protection(
         name=entry.name or name,
-        operations=tuple(split(text) for text in entry.operations),
+        operations=operations,
         purpose=entry.purpose,
         fields=tuple(
-            FieldRule(one.at, action, one.category or "", one.repeated)
-            for number, one in enumerate(entry.fields)
+            FieldRule(at, action, one.category or "", one.repeated)
+            for number, one, ats in _together(placed)
             if (action := action_of(one, ("fields", number, "do"), folder, wrong)) is not None
+            for at in ats
         ),
         legal_basis=entry.legal_basis,
         subjects=tuple(dict.fromkeys(entry.subjects)),
@@ -41,6 +53,39 @@ def protection_of(entry: ProtectionEntry, name: str, folder: FilePath, wrong: _W
         body_bytes=entry.bounds.body,
         assert_absent=tuple(dict.fromkeys(entry.assert_absent)),
     )
+
+
+def _placed(
+    fields: list[FieldEntry],
+    operations: tuple[tuple[str, str], ...],
+    find: FindProperty,
+    wrong: _Wrong,
+) -> Iterator[_Placed]:
+    """Each field with where it is; a property is where the document uses it."""
+    for number, one in enumerate(fields):
+        kind, _, place = one.at.partition(" ")
+        if kind != "property":
+            yield number, one, one.at
+            continue
+        try:
+            ats = find(place, operations)
+        except NoPropertyError as error:
+            wrong(("fields", number, "at"), str(error), error.hint)
+            continue
+        for at in ats:
+            try:
+                read_selector(at)
+            except WrongSelectorError:
+                message = f"{shown(place)} stands where no selector can be for it"
+                wrong(("fields", number, "at"), message, "select what it stands in")
+            else:
+                yield number, one, at
+
+
+def _together(placed: list[_Placed]) -> Iterator[tuple[int, FieldEntry, list[str]]]:
+    for number, group in groupby(placed, key=itemgetter(0)):
+        ones = list(group)
+        yield number, ones[0][1], [at for _, _, at in ones]
 
 
 class Policies:
@@ -117,20 +162,18 @@ def restored(
             yield one.at, table.matching(one.pattern)
 
 
-def _check_fields(fields: list[FieldEntry], wrong: _Wrong) -> None:
-    read: list[tuple[FieldEntry, Selector]] = []
-    for number, field in enumerate(fields):
+def _check_fields(fields: list[_Placed], wrong: _Wrong) -> None:
+    read: list[tuple[str, Selector]] = []
+    for number, field, at in fields:
         path: Path = ("fields", number)
-        selector = read_selector(field.at)
-        twin = next(
-            (one for one, other in read if one.at == field.at or selector.ties(other)), None
-        )
-        if twin is not None and twin.at == field.at:
-            wrong((*path, "at"), f"{shown(field.at)} has a rule already", "keep one of them")
+        selector = read_selector(at)
+        twin = next((one for one, other in read if one == at or selector.ties(other)), None)
+        if twin == at:
+            wrong((*path, "at"), f"{shown(at)} has a rule already", "keep one of them")
         elif twin is not None:
-            message = f"{shown(field.at)} and {shown(twin.at)} can select one field"
+            message = f"{shown(at)} and {shown(twin)} can select one field"
             wrong((*path, "at"), message, "neither is more specific: say more in one of them")
-        read.append((field, selector))
+        read.append((at, selector))
         _check_do(field, selector, path, wrong)
 
 

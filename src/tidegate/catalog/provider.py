@@ -147,7 +147,7 @@ class _Builder:
         name = entry.openapi or ""
         try:
             document, url = documents.read(name, self.folder)
-            return read_operations(
+            api = read_operations(
                 document,
                 origins=origins,
                 base_path=entry.base_path,
@@ -161,6 +161,9 @@ class _Builder:
             reason = error.strerror or str(error) or type(error).__name__
             hint = did_you_mean(FilePath(name).name, siblings, otherwise=" ").strip()
             self._wrong(("openapi",), f"the document cannot be read: {reason}", hint)
+        else:
+            documents.described[self.name] = api.described
+            return api
         return None
 
     def _operations(

@@ -9,13 +9,14 @@ it is known only where the engine has run it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from tidegate.catalog.errors import did_you_mean, shown
 
-SelectorKind = Literal["body", "form", "part", "query", "header", "path"]
-KINDS: Final = ("body", "form", "part", "query", "header", "path")
+SelectorKind = Literal["body", "form", "part", "query", "header", "path", "property"]
+KINDS: Final = ("body", "form", "part", "query", "header", "path", "property")
 SEGMENTS_MAX: Final = 64
 _LENGTH_MAX: Final = 1_000
 _SHORTHAND = r"[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*"
@@ -93,8 +94,8 @@ def read_selector(text: str) -> Selector:
     kind, space, place = text.partition(" ")
     if kind not in KINDS:
         forms = (
-            "like `body $.email`, `form email`, `part email`, `query email`, `header X-Email` or "
-            "`path email`"
+            "like `body $.email`, `form email`, `part email`, `query email`, `header X-Email`, "
+            "`path email` or `property Customer.email`"
         )
         close = did_you_mean(kind, KINDS, otherwise=" ").strip()
         raise WrongSelectorError(
@@ -102,19 +103,7 @@ def read_selector(text: str) -> Selector:
         )
     if not space or not place or place != place.strip() or len(text) > _LENGTH_MAX:
         raise WrongSelectorError(f"{shown(text)} does not say which field", f"like `{kind} email`")
-    if kind == "body":
-        return Selector("body", _body(place))
-    if kind == "part":
-        return _part(place)
-    if kind in {"form", "query"}:
-        return Selector("form" if kind == "form" else "query", _named(place))
-    if kind == "header":
-        return Selector("header", (Step(_header(place)),))
-    if not _PATH_NAME.fullmatch(place):
-        raise WrongSelectorError(
-            f"{shown(place)} is not a path parameter", "its name alone: `path id`"
-        )
-    return Selector("path", (Step(place),))
+    return _READERS[kind](place)
 
 
 def _body(place: str) -> tuple[Step, ...] | None:
@@ -153,6 +142,23 @@ def _part(place: str) -> Selector:
             "space cannot be selected",
         )
     return Selector("part", _body(inside), f"{name} $")
+
+
+def _path(place: str) -> Selector:
+    if not _PATH_NAME.fullmatch(place):
+        raise WrongSelectorError(
+            f"{shown(place)} is not a path parameter", "its name alone: `path id`"
+        )
+    return Selector("path", (Step(place),))
+
+
+def _property(place: str) -> Selector:
+    schema, _, name = place.rpartition(".")
+    if not schema or not name:
+        raise WrongSelectorError(
+            f"{shown(place)} is not a property", "`SCHEMA.PROPERTY` of the provider's document"
+        )
+    return Selector("property", (Step(place),))
 
 
 def _step(found: re.Match[str]) -> Step:
@@ -200,3 +206,14 @@ def _bounded(steps: tuple[Step, ...], place: str) -> tuple[Step, ...]:
 
 def _wild(steps: tuple[Step, ...]) -> int:
     return sum(step.is_wild for step in steps)
+
+
+_READERS: Final[Mapping[str, Callable[[str], Selector]]] = {
+    "body": lambda place: Selector("body", _body(place)),
+    "form": lambda place: Selector("form", _named(place)),
+    "part": _part,
+    "query": lambda place: Selector("query", _named(place)),
+    "header": lambda place: Selector("header", (Step(_header(place)),)),
+    "path": _path,
+    "property": _property,
+}
