@@ -154,6 +154,14 @@ _LIST: Final = (
         Fixer.OPERATOR,
     ),
     Problem(
+        "no_consent",
+        403,
+        "Nobody consented to this personal data going out",
+        "The operation sends personal data for a purpose that needs the consent of whom it is about, and "
+        "the call does not show one that holds.",
+        Fixer.CONSUMER,
+    ),
+    Problem(
         "suppressed",
         403,
         "Nothing is sent about this subject any more",

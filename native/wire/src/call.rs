@@ -60,6 +60,7 @@ use crate::schema::{self, Checks};
 use crate::shed;
 use crate::sign;
 use crate::snapshot::{AccessToken, ClientIndex, Connection, ProviderIndex, Snapshot};
+use crate::subject::consent::{self, Consent};
 use crate::subject::subjects;
 use crate::trace::{Awaited, Trace};
 use crate::worker::Worker;
@@ -236,6 +237,7 @@ async fn call(
         allowed.routed.operation.erases,
     )?;
     trace.is_about(about);
+    let consent = consented(allowed.routed.operation.policy.as_deref(), &mut parts.headers, now, trace)?;
     let mut at = trace.step(Step::Decide, at);
 
     // 4. admit: is there time for it, and is it within the limits of who calls?
@@ -273,7 +275,7 @@ async fn call(
     // 5. protect: what of it goes out, and in which form. From here on it is what is sent.
     let content = match &allowed.routed.operation.policy {
         None => going.unprotected(content, trace)?,
-        Some(policy) => Box::pin(going.protect(policy, &mut parts, content, now, trace)).await?,
+        Some(policy) => Box::pin(going.protect(policy, consent, &mut parts, content, now, trace)).await?,
     };
 
     // 6. cache: an answer that is stored is given; else it is known what to do with the provider's.
@@ -282,6 +284,27 @@ async fn call(
         Some(rules) => going.through_the_cache(rules, parts, content, trace).await?,
     };
     Ok((answer, restoring))
+}
+
+/// What whom the call is about decided, where its policy asks; the field that says so goes no further.
+fn consented(
+    policy: Option<&Policy>,
+    headers: &mut HeaderMap,
+    now: u64,
+    trace: &mut Trace,
+) -> Result<Option<Consent>, Refusal> {
+    let asked = policy.and_then(|policy| Some((policy, policy.consent.as_ref()?)));
+    let judged = asked.map(|(policy, asked)| (policy, asked, asked.judge(headers, now)));
+    headers.remove(consent::HEADER);
+    let Some((policy, asked, consent)) = judged else { return Ok(None) };
+    trace.event.subject_consent = Some(consent.to_string().into());
+    // While a policy only reports nothing is left out, and so nothing goes.
+    if !(asked.drops() && policy.enforces(now)) {
+        consent
+            .require(&policy.name, &policy.purpose)
+            .inspect_err(|_| trace.event.decision = Some("deny"))?;
+    }
+    Ok(Some(consent))
 }
 
 /// A request's body, before it is known how it goes.
@@ -374,6 +397,7 @@ impl Going<'_> {
     async fn protect(
         &mut self,
         policy: &Policy,
+        consent: Option<Consent>,
         parts: &mut Parts,
         content: Content,
         now: u64,
@@ -386,7 +410,7 @@ impl Going<'_> {
         let whole = body.look_ahead(policy.body_bytes, &self.limits).await?;
         let query = outgoing_query(self.query.as_deref(), provider, None);
         let shared = &self.worker.shared;
-        let told = Told::new(policy).with(With {
+        let told = Told::new(policy).without_consent(consent.is_some_and(|consent| !consent.is_granted())).with(With {
             roots: shared.protection.of(self.snapshot.client_name(self.allowed.client)),
             provider: &provider.name,
             now,

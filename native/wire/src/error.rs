@@ -47,6 +47,7 @@ problems! {
     UnknownConnection = "unknown_connection", 404, "http_request_denied", "No such connection";
     Denied = "denied", 403, "http_request_denied", "The call is not allowed";
     NoAgreement = "no_agreement", 403, "http_request_denied", "No agreement lets this personal data go";
+    NoConsent = "no_consent", 403, "http_request_denied", "Nobody consented to this personal data going out";
     Suppressed = "suppressed", 403, "http_request_denied", "Nothing is sent about this subject any more";
     UndeclaredField = "undeclared_field", 422, "http_request_denied", "A field has no rule that lets it go out";
     Unparseable = "unparseable", 422, "http_request_error", "What is to be protected cannot be read";

@@ -133,6 +133,8 @@ pub struct Event {
     pub subjects: Vec<Box<str>>,
     /// The agreements by which the call's personal data went, with spaces between.
     pub agreements: Option<Arc<str>>,
+    /// Which decision of whom the call is about let its personal data go, and when it was made.
+    pub subject_consent: Option<Box<str>>,
 }
 
 /// A ULID: 48 bits of time, 80 of chance, in Crockford's base 32. Sorts by time.

@@ -110,6 +110,7 @@ impl Trace {
             query: known.query.clone(),
             purpose: known.purpose.clone(),
             subjects: known.subjects.clone(),
+            subject_consent: known.subject_consent.clone(),
             cache: Some(Cached::Refresh.as_str()),
             sent: known.sent.clone(),
             withheld: known.withheld.clone(),

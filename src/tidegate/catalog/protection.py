@@ -14,8 +14,10 @@ from tidegate.catalog.protecting import action_of, split
 from tidegate.catalog.protection_form import FieldEntry, ProtectionEntry
 from tidegate.catalog.selectors import Selector, WrongSelectorError, read_selector
 from tidegate.catalog.yaml_source import Path
+from tidegate.domain.category import is_personal
 from tidegate.domain.declaration import Declaration, Provider
-from tidegate.domain.protection import FieldRule, Protection, Tokenise
+from tidegate.domain.protection import FieldRule, Protection, SubjectConsent, Tokenise
+from tidegate.domain.purpose import is_sharing
 
 _Wrong = Callable[[Path, str, str], None]
 _Placed = tuple[int, FieldEntry, str]
@@ -35,6 +37,8 @@ def protection_of(
     operations = tuple(split(text) for text in entry.operations)
     placed = list(_placed(entry.fields, operations, find, wrong))
     _check_fields(placed, wrong)
+    if entry.without_consent == "drop":
+        _check_droppable(entry, placed, wrong)
     return Protection(
         name=entry.name or name,
         operations=operations,
@@ -52,6 +56,13 @@ def protection_of(
         report_until=entry.report_until,
         body_bytes=entry.bounds.body,
         assert_absent=tuple(dict.fromkeys(entry.assert_absent)),
+        consent=SubjectConsent(
+            entry.consent_max_age // 1000,
+            is_sharing(entry.purpose),
+            entry.without_consent == "drop",
+        )
+        if entry.asks_for_consent
+        else None,
     )
 
 
@@ -175,6 +186,20 @@ def _check_fields(fields: list[_Placed], wrong: _Wrong) -> None:
             wrong((*path, "at"), message, "neither is more specific: say more in one of them")
         read.append((at, selector))
         _check_do(field, selector, path, wrong)
+
+
+def _check_droppable(entry: ProtectionEntry, placed: list[_Placed], wrong: _Wrong) -> None:
+    """Without consent a call goes without what is personal: it must be known where that is."""
+    for number, one in enumerate(entry.categories):
+        if is_personal(one):
+            message = f"{shown(one)} is personal, and no field says where it is"
+            wrong(("categories", number), message, "without consent it cannot be left out: refuse it")
+    for number, field, at in placed:
+        may_be_personal = field.category is None or is_personal(field.category)
+        if field.do != "reject" and may_be_personal and read_selector(at).kind == "path":
+            message = "a path without one of its parameters is another path"
+            hint = "without consent it cannot be left out: `refuse` such calls, or say `category: none`"
+            wrong(("fields", number, "at"), message, hint)
 
 
 def _check_do(field: FieldEntry, selector: Selector, path: Path, wrong: _Wrong) -> None:

@@ -9,11 +9,18 @@ from pydantic.functional_validators import model_validator
 
 from tidegate.catalog.entry import Entry
 from tidegate.catalog.errors import shown
-from tidegate.catalog.fields import Date, Name, Size, refuse
+from tidegate.catalog.fields import Date, LongDuration, Name, Size, refuse
 from tidegate.catalog.protecting_form import PROTECTING, EncryptDo, HashDo, TokeniseDo
 from tidegate.catalog.selectors import WrongSelectorError, read_selector
 from tidegate.domain.category import CATEGORY_PATTERN, is_category
-from tidegate.domain.protection import BODY_BYTES, BODY_BYTES_MAX, Detector, LegalBasis
+from tidegate.domain.protection import (
+    BODY_BYTES,
+    BODY_BYTES_MAX,
+    CONSENT_AGE_S_MAX,
+    Detector,
+    LegalBasis,
+)
+from tidegate.domain.purpose import is_advertising
 
 FIELDS_MAX = 1_000
 
@@ -150,5 +157,29 @@ class ProtectionEntry(Entry):
     """Until this day calls go as they are, and what would become of them is recorded."""
     assert_absent: list[Detector] = ["pan", "secret"]
     """What must not stand in fields that go out in clear and were declared for something else."""
+    consent: Literal["required"] | None = None
+    """What is personal goes only with the consent of whom it is about (`Tidegate-Consent`); advertising
+    asks for it anyway."""
+    consent_max_age: LongDuration = CONSENT_AGE_S_MAX * 1000
+    """How old their decision may be (`90d`), 395d at most."""
+    without_consent: Literal["refuse", "drop"] = "refuse"
+    """What becomes of a call without it: it is refused, or goes without what is personal."""
     bounds: ProtectionBoundsEntry = ProtectionBoundsEntry()
     """How much is read."""
+
+    @property
+    def asks_for_consent(self) -> bool:
+        """Whether it is asked for."""
+        return self.consent is not None or is_advertising(self.purpose)
+
+    @model_validator(mode="after")
+    def _asks(self) -> ProtectionEntry:
+        if self.consent_max_age > CONSENT_AGE_S_MAX * 1000:
+            refuse("a decision is asked for again after 395d (13 months) at most", "write `395d`")
+        idle = {"consent_max_age", "without_consent"} & self.model_fields_set
+        if idle and not self.asks_for_consent:
+            refuse(
+                f"`{min(idle)}` is for policies that ask for consent",
+                "add `consent: required`, or leave it out",
+            )
+        return self

@@ -204,6 +204,7 @@ def _fields(record: CallRecord) -> str:
     parts = (
         f"sent {', '.join(sent)}" if sent else "",
         f"withheld {', '.join(withheld)}" if withheld else "",
+        f"consent {record.subject_consent}" if record.subject_consent else "",
     )
     return "; ".join(part for part in parts if part)
 

@@ -44,7 +44,8 @@ class CallRecord:
     policy; `weak` says that the call carried something and that it has none. `would` is what its
     policy would have made of the call, while it only reports. `agreements` names those by which the
     call's personal data went, with spaces between; `purpose` is the policy's, and `subjects` are those
-    whom the call was about, as keyed indexes in hexadecimal.
+    whom the call was about, as keyed indexes in hexadecimal. `subject_consent` says what they decided
+    and when, where the policy asks for it: `granted at …`, or `none` and why.
     """
 
     id: str
@@ -89,6 +90,7 @@ class CallRecord:
     purpose: str | None = None
     agreements: str | None = None
     subjects: tuple[str, ...] = ()
+    subject_consent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

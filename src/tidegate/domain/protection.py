@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-from tidegate.domain.category import NONE
+from tidegate.domain.category import NONE, is_personal
 
 LegalBasis = Literal[
     "consent",
@@ -24,6 +24,9 @@ Unprotected = Literal["observe", "refuse"]
 BODY_BYTES: int = 1024**2
 """How large a body that a policy reads may be where nothing else is said."""
 BODY_BYTES_MAX: int = 10 * 1024**2
+
+CONSENT_AGE_S_MAX: int = 395 * 86_400
+"""How old a decision of whom data is about may be at most: thirteen months."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,20 @@ class FieldRule:
 
 
 @dataclass(frozen=True, slots=True)
+class SubjectConsent:
+    """What a policy asks for of whom a call is about, before anything personal goes out.
+
+    Their decision is said with the call, and is no older than `max_age_s`. `sells`: Global Privacy
+    Control objects to it. Without consent the call is refused, or goes without what is personal
+    (`drops`).
+    """
+
+    max_age_s: int = CONSENT_AGE_S_MAX
+    sells: bool = False
+    drops: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Protection:
     """The policy of some operations: no rule, no send.
 
@@ -167,6 +184,13 @@ class Protection:
     report_until: date | None = None
     body_bytes: int = BODY_BYTES
     assert_absent: tuple[Detector, ...] = ("pan", "secret")
+    consent: SubjectConsent | None = None
+
+    @property
+    def may_send_personal(self) -> bool:
+        """Whether the provider may get something personal; a field without a category may be it."""
+        of_fields = (rule.category for rule in self.fields if rule.leaves)
+        return any(not one or is_personal(one) for one in (*self.categories, *of_fields))
 
     @property
     def needs_keys(self) -> bool:

@@ -90,7 +90,7 @@ def compile_snapshot(
         "tokens": _tokens(declaration, tokens, now),
         "providers": [
             _provider(provider, sets, alone=len(declaration.clients) < 2)  # noqa: PLR2004
-            | _protection(provider, policies.of(provider))
+            | _protection(provider, policies.of(provider), now)
             | _gates(declaration, provider, policies.of(provider), register, now)
             | _restorations(provider, declaration.protection)
             for provider in declaration.providers
@@ -267,13 +267,15 @@ def _checks(checking: Checking) -> _Json:
     }
 
 
-def _protection(provider: Provider, policies: Mapping[int, Protection]) -> _Json:
+def _protection(
+    provider: Provider, policies: Mapping[int, Protection], now: datetime
+) -> _Json:
     """Each policy once, with the numbers of its operations; nothing where nothing is declared."""
     numbers: dict[str, list[int]] = {}
     for number, policy in sorted(policies.items()):
         numbers.setdefault(policy.name, []).append(number)
     by_name = {policy.name: policy for policy in policies.values()}
-    written = [_policy(by_name[name], of) for name, of in numbers.items()]
+    written = [_policy(by_name[name], of, now) for name, of in numbers.items()]
     refused = {"unprotected": "refuse"} if provider.unprotected == "refuse" else {}
     return ({"protection": written} if written else {}) | refused
 
@@ -290,7 +292,7 @@ def _gates(
     return {"gates": found} if found else {}
 
 
-def _policy(policy: Protection, operations: Sequence[int]) -> _Json:
+def _policy(policy: Protection, operations: Sequence[int], now: datetime) -> _Json:
     until = policy.report_until
     return {
         "name": policy.name,
@@ -300,6 +302,7 @@ def _policy(policy: Protection, operations: Sequence[int]) -> _Json:
         "enforce_from": _first_second(until) if until else None,
         "body_bytes": policy.body_bytes,
         "assert_absent": policy.assert_absent,
+        **_subject_consent(policy, now),
         "fields": [
             {
                 "at": rule.at,
@@ -311,6 +314,17 @@ def _policy(policy: Protection, operations: Sequence[int]) -> _Json:
             for rule in policy.fields
         ],
     }
+
+
+def _subject_consent(policy: Protection, now: datetime) -> _Json:
+    """Nothing where nothing personal is sent; while a policy only reports, calls go as they are."""
+    asked = policy.consent
+    until = policy.report_until
+    reports = until is not None and now.timestamp() < _first_second(until)
+    if asked is None or not (reports or policy.may_send_personal):
+        return {}
+    said = {"max_age_s": asked.max_age_s, "sells": asked.sells, "drop": asked.drops}
+    return {"consent": said}
 
 
 def _restorations(provider: Provider, policies: Sequence[Protection]) -> _Json:

@@ -131,7 +131,15 @@ def _summary(item: _Item) -> str:  # noqa: PLR0911 (one for each kind of item)
 def _policy(policy: Protection) -> str:
     until = f", {_report(policy.report_until)}" if policy.report_until else ""
     operations = ", ".join(":".join(one) for one in policy.operations)
-    return f"{operations}, {len(policy.fields)} fields for {policy.purpose}{until}"
+    return f"{operations}, {len(policy.fields)} fields for {policy.purpose}{_asked(policy)}{until}"
+
+
+def _asked(policy: Protection) -> str:
+    asked = policy.consent
+    if asked is None:
+        return ""
+    without = "left out" if asked.drops else "refused"
+    return f", consent of {asked.max_age_s // 86_400} days or {without}"
 
 
 def _report(enforce_from: date | None) -> str:

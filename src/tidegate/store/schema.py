@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.columns import Instant, Names
 
-HEAD = "0013"
+HEAD = "0014"
 """The newest migration: opening a store compares this, and loads Alembic only when it must."""
 
 metadata = sa.MetaData()
@@ -314,6 +314,7 @@ calls = sa.Table(
     sa.Column("agreements", sa.Text),
     sa.Column("purpose", sa.Text),
     sa.Column("subjects", sa.Text),
+    sa.Column("subject_consent", sa.Text),
 )
 
 # Calls summed by hour, in the transaction that stores them. `latency` is a class of duration

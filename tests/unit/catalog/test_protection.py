@@ -198,3 +198,69 @@ def test_a_policys_difference_is_told_by_its_name(tmp_path: Path):
     after = declared(tmp_path, policy("[{at: query q, do: allow}]"))
     (change,) = changes(before, after)
     assert change.path == "protection.protection[0].fields"
+
+
+def asking(more: str = "", fields: str = "", purpose: str = "marketing.advertising") -> str:
+    fields = fields or '[{at: "body $.email", category: contact.email, do: allow}]'
+    return (
+        f'  - operations: ["crm:PostPeople"]\n    purpose: {purpose}\n'
+        f"    fields: {fields}\n{more}"
+    )
+
+
+def asked(declaration: Declaration) -> object:
+    snapshot = json.loads(compile_snapshot(declaration, 1, (), ()))
+    return snapshot["providers"][0]["protection"][0].get("consent")
+
+
+def test_advertising_asks_for_the_consent_of_whom_it_is_about(tmp_path: Path):
+    thirteen_months = 395 * 86_400
+    assert asked(declared(tmp_path, asking())) == {
+        "max_age_s": thirteen_months,
+        "sells": True,
+        "drop": False,
+    }
+    for purpose in ("advertising", "advertising.serving", "marketing.advertising.first_party"):
+        assert asked(declared(tmp_path, asking(purpose=purpose)))
+    for purpose in ("sales", "marketing", "marketing.communications.email"):
+        assert asked(declared(tmp_path, asking(purpose=purpose))) is None
+    more = "    consent: required\n    consent_max_age: 90d\n    without_consent: drop\n"
+    assert asked(declared(tmp_path, asking(more, purpose="analytics"))) == {
+        "max_age_s": 90 * 86_400,
+        "sells": False,
+        "drop": True,
+    }
+
+
+def test_what_sends_nothing_personal_asks_nobody(tmp_path: Path):
+    none = '[{at: "body $.name", category: none, do: allow}, {at: "body $.email", do: drop}]'
+    assert asked(declared(tmp_path, asking(fields=none))) is None
+    # While it only reports, what it would leave out goes too.
+    assert asked(declared(tmp_path, asking("    report_until: 2999-01-01\n", none)))
+    assert asked(declared(tmp_path, asking("    report_until: 2020-01-01\n", none))) is None
+    unsaid = '[{at: "body $.name", do: allow}]'
+    assert asked(declared(tmp_path, asking(fields=unsaid)))
+    assert asked(declared(tmp_path, asking("    categories: [contact]\n", none)))
+
+
+@pytest.mark.parametrize(
+    ("policy_", "message"),
+    [
+        (asking("    consent_max_age: 396d\n"), "395d"),
+        (asking("    consent: optional\n"), "required"),
+        (asking("    without_consent: drop\n", purpose="sales"), "consent: required"),
+        (asking("    consent_max_age: 9d\n", purpose="sales"), "consent: required"),
+        (asking("    without_consent: drop\n    categories: [contact]\n"), "no field says where"),
+    ],
+)
+def test_consent_that_could_not_be_asked_for_is_refused(tmp_path: Path, policy_: str, message: str):
+    assert any(message in one for one in mistakes(tmp_path, policy_))
+
+
+def test_a_personal_part_of_a_path_cannot_be_left_out(tmp_path: Path):
+    text = asking("    without_consent: drop\n", '[{at: path id, do: allow}]').replace(
+        "PostPeople", "GetPerson"
+    )
+    assert any("another path" in one for one in mistakes(tmp_path, text))
+    fine = text.replace("do: allow", "category: none, do: allow")
+    assert declared(tmp_path, fine)

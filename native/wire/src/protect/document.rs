@@ -98,7 +98,7 @@ impl<'n> Walk<'_, '_, 'n> {
         let claim = self.claim(node, depth, alive).or(above);
         let rules = &self.told.policy.rules;
         let goes_whole =
-            claim.is_some_and(|claim| claim.rival.is_none() && rules[claim.rule].act == Act::Allow);
+            claim.is_some_and(|claim| claim.rival.is_none() && rules[claim.rule].act == Act::Allow && !self.told.withholds(&rules[claim.rule]));
         if goes_whole
             && self.told.trail.is_none()
             && self.told.policy.assert_absent.is_empty()

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::act::Act;
 use super::selector::{BodyKind, Path, Selector, Target};
 use crate::detect::Detector;
+use crate::subject::consent::Asked;
 
 /// What a policy's rules are for is kept by their numbers; there are no more than this.
 const RULES_MAX: usize = 1_000;
@@ -24,6 +25,8 @@ pub struct Policy {
     pub body_bytes: usize,
     /// What must not stand in fields that go out in clear and were declared for something else.
     pub assert_absent: Box<[Detector]>,
+    /// What it asks for of whom a call is about; None: nothing.
+    pub consent: Option<Asked>,
     pub rules: Vec<Rule>,
     /// By operation: the path's segments that rules are for, with those rules.
     pub parameters: HashMap<u32, Vec<(usize, usize)>>,
@@ -61,6 +64,11 @@ impl Rule {
     pub fn guards(&self) -> bool {
         self.act.changes() || self.act == Act::Drop && self.personal
     }
+
+    /// Whether it is for what may be personal: of a field without a category nobody knows that it is not.
+    pub fn needs_consent(&self) -> bool {
+        self.personal || self.category.is_none()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,6 +82,8 @@ pub struct RawPolicy {
     body_bytes: usize,
     #[serde(default)]
     assert_absent: Box<[Detector]>,
+    #[serde(default)]
+    consent: Option<Asked>,
     #[serde(default)]
     fields: Vec<RawRule>,
 }
@@ -103,7 +113,8 @@ impl RawPolicy {
         let mut parameters: HashMap<u32, Vec<(usize, usize)>> = HashMap::new();
         for (number, rule) in rules.iter().enumerate() {
             let Target::Parameter(name) = &rule.target else { continue };
-            if rule.act == Act::Drop {
+            let drops = self.consent.as_ref().is_some_and(Asked::drops);
+            if rule.act == Act::Drop || drops && rule.act != Act::Reject && rule.needs_consent() {
                 return Err(format!("{place}: `{}` would make another path", rule.at));
             }
             for operation in &self.operations {
@@ -128,6 +139,7 @@ impl RawPolicy {
             enforce_from: self.enforce_from,
             body_bytes: self.body_bytes.min(BODY_BYTES_MAX),
             assert_absent: self.assert_absent,
+            consent: self.consent,
             rules,
             parameters,
         })
@@ -161,7 +173,8 @@ impl Policy {
             Unknown::Drop => "any other field is left out",
         };
         let mode = if self.enforces(now) { "" } else { "; as yet it only reports, and calls go as they are" };
-        format!("for {}: {} rules, {rest}{mode}", self.purpose, self.rules.len())
+        let consent = self.consent.as_ref().map(|asked| format!("; {}", asked.describe())).unwrap_or_default();
+        format!("for {}: {} rules, {rest}{mode}{consent}", self.purpose, self.rules.len())
     }
 
     /// Of what is looked for, that which is refused also where the policy only reports.

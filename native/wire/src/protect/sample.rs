@@ -106,9 +106,17 @@ fn show(snapshot: &Snapshot, sample: &Sample, shown: &mut Shown) -> Result<(), R
     if body.len() > policy.body_bytes {
         return Err(super::Breach::too_large(policy).refusal(policy));
     }
-    let mut told = Told::of_sample(policy).with(With::for_sample(&provider.name, unix_now()));
+    let asked = policy.consent.as_ref().map(|asked| (asked, asked.judge(&headers, unix_now())));
+    let mut told = Told::of_sample(policy)
+        .without_consent(asked.is_some_and(|(asked, consent)| asked.drops() && !consent.is_granted()))
+        .with(With::for_sample(&provider.name, unix_now()));
     let fresh = rewrite(provider, number, &original, &mut told);
     shown.fields = told.trail.unwrap_or_default();
+    if let Some((asked, consent)) = asked
+        && !asked.drops()
+    {
+        consent.require(&policy.name, &policy.purpose)?;
+    }
     let fresh = told.breach.map_or(fresh, Err).map_err(|breach| breach.refusal(policy))?;
     shown.after = Some(Sent::of(&original, &fresh));
     Ok(())

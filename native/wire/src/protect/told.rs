@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::act::{Fresh, Outcome, Unfit, Value};
+use super::act::{Act, Fresh, Outcome, Unfit, Value};
 use super::policy::{Policy, Rule, Unknown};
 use super::with::With;
 use crate::detect::{self, Detector};
@@ -116,6 +116,8 @@ pub struct Told<'p> {
     pub breach: Option<Breach>,
     /// What is refused softly is noted, and the field goes as it is.
     reports: bool,
+    /// Nobody consented: what may be personal is left out.
+    is_without_consent: bool,
     with: With<'p>,
 }
 
@@ -164,6 +166,7 @@ impl<'p> Told<'p> {
             trail: None,
             breach: None,
             reports: false,
+            is_without_consent: false,
             with: With::default(),
         }
     }
@@ -178,6 +181,21 @@ impl<'p> Told<'p> {
     #[must_use]
     pub fn reporting(self) -> Self {
         Self { reports: true, ..self }
+    }
+
+    /// For a call that nobody consented to.
+    #[must_use]
+    pub fn without_consent(self, is_without_consent: bool) -> Self {
+        Self { is_without_consent, ..self }
+    }
+
+    /// Whether a rule's fields are left out because nobody consented.
+    pub fn withholds(&self, rule: &Rule) -> bool {
+        self.is_without_consent && rule.needs_consent() && rule.act != Act::Reject
+    }
+
+    fn word(&self, rule: &Rule) -> &'static str {
+        if self.withholds(rule) { Act::Drop.word() } else { rule.act.word() }
     }
 
     /// For a sample: what is refused is noted, and the rest goes on.
@@ -230,7 +248,7 @@ impl<'p> Told<'p> {
             place: format!("{place:#}"),
             rule: rule.map(|rule| Arc::clone(&rule.at)),
             category: rule.and_then(|rule| rule.category.clone()),
-            act: rule.map_or(self.policy.unknown.word(), |rule| rule.act.word()),
+            act: rule.map_or(self.policy.unknown.word(), |rule| self.word(rule)),
             before,
             after,
             refused,
@@ -251,9 +269,10 @@ impl<'p> Told<'p> {
             return Ok(Outcome::Gone);
         };
         let rule = &self.policy.rules[number];
-        let outcome =
-            rule.act.apply(value, &self.with).map_err(|unfit| Breach::unfit(&unfit, rule, place))?;
-        if rule.act.shows()
+        let is_withheld = self.withholds(rule);
+        let act = if is_withheld { &Act::Drop } else { &rule.act };
+        let outcome = act.apply(value, &self.with).map_err(|unfit| Breach::unfit(&unfit, rule, place))?;
+        if act.shows()
             && let Some(text) = value.text()
         {
             let leaves = match &outcome {
@@ -265,7 +284,7 @@ impl<'p> Told<'p> {
         let list = if outcome == Outcome::Gone { &mut self.withheld } else { &mut self.sent };
         list[number] = true;
         if outcome != Outcome::Same
-            && rule.guards()
+            && (rule.guards() || is_withheld && rule.personal)
             && let Value::Text(text) | Value::Number(text) = value
             && text.chars().count() >= GUARDED_CHARS_MIN
         {
@@ -358,7 +377,7 @@ impl<'p> Told<'p> {
         rules.take(FIELDS_MAX).map(move |(rule, _)| FieldTold {
             at: Arc::clone(&rule.at),
             category: rule.category.clone(),
-            act: act.unwrap_or_else(|| rule.act.word()),
+            act: act.unwrap_or_else(|| self.word(rule)),
         })
     }
 }

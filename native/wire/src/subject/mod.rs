@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::error::{Code, Refusal};
 use crate::shared::hex;
 
+pub mod consent;
 pub mod identifier;
 pub mod suppressed;
 
