@@ -410,12 +410,14 @@ impl Going<'_> {
         let whole = body.look_ahead(policy.body_bytes, &self.limits).await?;
         let query = outgoing_query(self.query.as_deref(), provider, None);
         let shared = &self.worker.shared;
-        let told = Told::new(policy).without_consent(consent.is_some_and(|consent| !consent.is_granted())).with(With {
-            roots: shared.protection.of(self.snapshot.client_name(self.allowed.client)),
-            provider: &provider.name,
-            now,
-            live: policy.assert_absent.contains(&Detector::Secret).then(|| shared.leases.live()),
-        });
+        let told = Told::new(policy)
+            .without_consent(consent.is_some_and(|consent| !consent.is_granted()))
+            .with(With {
+                roots: shared.protection.of(self.snapshot.client_name(self.allowed.client)),
+                provider: &provider.name,
+                now,
+                live: policy.assert_absent.contains(&Detector::Secret).then(|| shared.leases.live()),
+            });
         let mut told = if enforces { told } else { told.reporting() };
         let fresh = whole.as_deref().ok_or_else(|| Breach::too_large(policy)).and_then(|body| {
             let original = Original {

@@ -7,6 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path as FilePath
 
+from tidegate.catalog.ad_signals import ad_signals
 from tidegate.catalog.errors import did_you_mean, shown
 from tidegate.catalog.openapi import NoPropertyError
 from tidegate.catalog.patterns import OperationTable
@@ -60,6 +61,7 @@ def protection_of(
             entry.consent_max_age // 1000,
             is_sharing(entry.purpose),
             entry.without_consent == "drop",
+            ad_signals()[entry.signals] if entry.signals else (),
         )
         if entry.asks_for_consent
         else None,

@@ -151,17 +151,32 @@ class FieldRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Signal:
+    """One place of a request's JSON in which a provider is told of it, and what stands there.
+
+    `at` are names of members, with None for each item of a list. Values are JSON; None: nothing may stand
+    there. `always`: also where the application wrote nothing.
+    """
+
+    at: tuple[str | None, ...]
+    granted: str | None
+    denied: str | None
+    always: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SubjectConsent:
     """What a policy asks for of whom a call is about, before anything personal goes out.
 
     Their decision is said with the call, and is no older than `max_age_s`. `sells`: Global Privacy
     Control objects to it. Without consent the call is refused, or goes without what is personal
-    (`drops`).
+    (`drops`). `signals` are set in what goes out.
     """
 
     max_age_s: int = CONSENT_AGE_S_MAX
     sells: bool = False
     drops: bool = False
+    signals: tuple[Signal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -321,9 +321,16 @@ def _subject_consent(policy: Protection, now: datetime) -> _Json:
     asked = policy.consent
     until = policy.report_until
     reports = until is not None and now.timestamp() < _first_second(until)
-    if asked is None or not (reports or policy.may_send_personal):
+    sends = reports or policy.may_send_personal
+    if asked is None or not (sends or asked.signals):
         return {}
-    said = {"max_age_s": asked.max_age_s, "sells": asked.sells, "drop": asked.drops}
+    said = {
+        "max_age_s": asked.max_age_s,
+        "sells": asked.sells,
+        # Where nothing personal is sent the provider is told, and nobody is refused.
+        "drop": asked.drops or not sends,
+        **({"signals": [asdict(one) for one in asked.signals]} if asked.signals else {}),
+    }
     return {"consent": said}
 
 

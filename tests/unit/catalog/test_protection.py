@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.declared import CRM
 
 from tidegate.catalog import ConfigErrors, load, weaknesses
+from tidegate.catalog.ad_signals import ad_signals
 from tidegate.catalog.protection import Policies
 from tidegate.catalog.selectors import WrongSelectorError, read_selector
 from tidegate.domain.declaration import Declaration
@@ -208,7 +210,7 @@ def asking(more: str = "", fields: str = "", purpose: str = "marketing.advertisi
     )
 
 
-def asked(declaration: Declaration) -> object:
+def asked(declaration: Declaration) -> Any:
     snapshot = json.loads(compile_snapshot(declaration, 1, (), ()))
     return snapshot["providers"][0]["protection"][0].get("consent")
 
@@ -264,3 +266,15 @@ def test_a_personal_part_of_a_path_cannot_be_left_out(tmp_path: Path):
     assert any("another path" in one for one in mistakes(tmp_path, text))
     fine = text.replace("do: allow", "category: none, do: allow")
     assert declared(tmp_path, fine)
+
+
+def test_what_providers_are_told_is_json_with_a_place(tmp_path: Path):
+    for product, signals in ad_signals().items():
+        written = asked(declared(tmp_path, asking(f"    signals: {product}\n")))
+        assert [tuple(one["at"]) for one in written["signals"]] == [one.at for one in signals]
+        for one in signals:
+            assert one.at[-1]
+            assert [json.loads(said) for said in (one.granted, one.denied) if said]
+    assert any("google_ads" in one for one in mistakes(tmp_path, asking("    signals: google\n")))
+    idle = asking("    signals: meta\n", purpose="sales")
+    assert any("consent: required" in one for one in mistakes(tmp_path, idle))

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::named::{self, Kind};
 use super::policy::Policy;
 use super::selector::BodyKind;
+use super::signals::NOWHERE;
 use super::told::{Breach, Told};
 use super::{document, multipart};
 use crate::error::Code;
@@ -36,14 +37,17 @@ pub struct Content {
 
 /// The body that goes out in the place of `body`; empty ones are as they are.
 pub fn rewrite(headers: &HeaderMap, body: &[u8], told: &mut Told<'_>) -> Result<Option<Content>, Breach> {
+    let signals = told.policy.signals();
+    let nowhere = || Breach::new(Code::Unparseable, NOWHERE);
     if body.is_empty() {
-        return Ok(None);
+        return if signals.is_some() { Err(nowhere()) } else { Ok(None) };
     }
     let (kind, media_type) = kind_of(headers, told.policy)?;
     let inflated = inflate(headers, body, told.policy)?;
     let body = inflated.as_deref().unwrap_or(body);
     let body = match kind {
         BodyKind::Json => document::rewrite(body, told)?,
+        _ if signals.is_some() => return Err(nowhere()),
         BodyKind::Form => {
             let text = std::str::from_utf8(body)
                 .map_err(|_| Breach::new(Code::Unparseable, "The form is not UTF-8."))?;

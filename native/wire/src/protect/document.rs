@@ -41,7 +41,11 @@ pub fn rewrite(document: &[u8], told: &mut Told<'_>) -> Result<Vec<u8>, Breach> 
         Target::Body(path) => Some(path),
         _ => None,
     });
-    written(&rewritten(&root, &rules, None, Place::document("body", None), told)?)
+    let mut fresh = rewritten(&root, &rules, None, Place::document("body", None), told)?;
+    if let Some(signals) = told.policy.signals() {
+        signals.set(&mut fresh, told.has_consent())?;
+    }
+    written(&fresh)
 }
 
 /// A document's bytes; what goes out is what a reader finds in it.
@@ -97,8 +101,11 @@ impl<'n> Walk<'_, '_, 'n> {
     ) -> Result<Option<Node<'n>>, Breach> {
         let claim = self.claim(node, depth, alive).or(above);
         let rules = &self.told.policy.rules;
-        let goes_whole =
-            claim.is_some_and(|claim| claim.rival.is_none() && rules[claim.rule].act == Act::Allow && !self.told.withholds(&rules[claim.rule]));
+        let goes_whole = claim.is_some_and(|claim| {
+            claim.rival.is_none()
+                && rules[claim.rule].act == Act::Allow
+                && !self.told.withholds(&rules[claim.rule])
+        });
         if goes_whole
             && self.told.trail.is_none()
             && self.told.policy.assert_absent.is_empty()

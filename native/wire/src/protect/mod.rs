@@ -8,7 +8,7 @@
 //! [`policy`] is what is declared, [`selector`] where fields are, [`act`] what becomes of one, [`told`] what the
 //! record says of it; [`sample`] shows it all of a sample. [`document`], [`named`] and [`multipart`] are what is read, [`survive`] looks
 //! once more at what was written. [`hash`], [`tokenise`], [`ff1`] and [`jwe`] make what stands for a value, by
-//! [`keys`] of the client; [`restore`] turns tokens in answers into values again.
+//! [`keys`] of the client; [`signals`] tell the provider what a person decided; [`restore`] turns tokens in answers into values again.
 
 pub mod act;
 pub mod content;
@@ -24,6 +24,7 @@ pub mod policy;
 pub mod restore;
 pub mod sample;
 pub mod selector;
+pub mod signals;
 pub mod survive;
 #[cfg(test)]
 mod tests;

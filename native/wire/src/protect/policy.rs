@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::act::Act;
 use super::selector::{BodyKind, Path, Selector, Target};
+use super::signals::Signals;
 use crate::detect::Detector;
 use crate::subject::consent::Asked;
 
@@ -166,6 +167,11 @@ impl Policy {
         self.enforce_from.is_none_or(|from| now >= from)
     }
 
+    /// What the provider is told of what a person decided.
+    pub fn signals(&self) -> Option<&Signals> {
+        self.consent.as_ref().and_then(Asked::signals)
+    }
+
     /// What it does, for whoever runs Tidegate; `now` is in Unix seconds.
     pub fn describe(&self, now: u64) -> String {
         let rest = match self.unknown {
@@ -173,7 +179,8 @@ impl Policy {
             Unknown::Drop => "any other field is left out",
         };
         let mode = if self.enforces(now) { "" } else { "; as yet it only reports, and calls go as they are" };
-        let consent = self.consent.as_ref().map(|asked| format!("; {}", asked.describe())).unwrap_or_default();
+        let consent =
+            self.consent.as_ref().map(|asked| format!("; {}", asked.describe())).unwrap_or_default();
         format!("for {}: {} rules, {rest}{mode}{consent}", self.purpose, self.rules.len())
     }
 

@@ -194,6 +194,11 @@ impl<'p> Told<'p> {
         self.is_without_consent && rule.needs_consent() && rule.act != Act::Reject
     }
 
+    /// Whether whom the call is about consented, where somebody asks.
+    pub fn has_consent(&self) -> bool {
+        !self.is_without_consent
+    }
+
     fn word(&self, rule: &Rule) -> &'static str {
         if self.withholds(rule) { Act::Drop.word() } else { rule.act.word() }
     }

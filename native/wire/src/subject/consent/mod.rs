@@ -15,6 +15,7 @@ use sfv::visitor::{DictionaryVisitor, EntryVisitor, Ignored};
 use sfv::{BareItem, Dictionary, KeyRef, ListEntry, Parser};
 
 use crate::error::{Code, Refusal};
+use crate::protect::signals::Signals;
 
 pub const HEADER: HeaderName = HeaderName::from_static("tidegate-consent");
 /// Global Privacy Control (W3C), as the browser sent it and the consumer passes it on.
@@ -37,6 +38,9 @@ pub struct Asked {
     /// Without consent the call goes without what is personal, in place of being refused.
     #[serde(default)]
     drop: bool,
+    /// What the provider is told of it.
+    #[serde(default)]
+    signals: Option<Signals>,
 }
 
 /// What is known of it for one call.
@@ -68,11 +72,16 @@ impl Asked {
         self.drop
     }
 
+    pub fn signals(&self) -> Option<&Signals> {
+        self.signals.as_ref()
+    }
+
     /// For people.
     pub fn describe(&self) -> String {
         let without = if self.drop { "goes without what is personal" } else { "is refused" };
+        let told = if self.signals.is_some() { "; the provider is told what they decided" } else { "" };
         format!(
-            "needs the consent of whom it is about, at most {} days old; without it a call {without}",
+            "needs the consent of whom it is about, at most {} days old; without it a call {without}{told}",
             self.max_age_s.min(AGE_S_MAX) / 86_400
         )
     }
