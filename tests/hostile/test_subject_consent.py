@@ -1,4 +1,4 @@
-"""Decisions that nobody made: replayed, contradicting, unreadable, smuggled; nothing personal goes out by them."""
+"""Decisions that nobody made: replayed, contradicting, unreadable, smuggled; nothing personal goes by them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import httpx
 import pytest
 from support.canaries import plant
 from support.crm import JSON, Front, protecting
+from support.iab import NATIONAL, OBJECTING, OPTED_OUT, tcf
 from support.running import wait_until
 
 EMAIL = "frances.canary@example.com"
-STRING = "CPcanaryAAAAA.forged"
+NOW = int(time.time())
+STRING = tcf(NOW - 3_600, [1, 3, 4, 7], [12, 755, 4_099])
 PERSON = {"email": EMAIL, "event": "Purchase"}
 DAY_S = 86_400
 
@@ -45,6 +47,11 @@ POLICY = """
     purpose: marketing.advertising
     without_consent: drop
     report_until: 2999-01-01
+    fields: [{at: body $.email, category: contact.email, do: allow}]
+  - operations: ["mail:PostTagged"]
+    purpose: marketing.advertising
+    tcf_purposes: [1]
+    tcf_vendor: 755
     fields: [{at: body $.email, category: contact.email, do: allow}]
 """
 
@@ -92,7 +99,8 @@ def refused(front: Front, answer: httpx.Response, why: str) -> None:
 def test_what_they_granted_goes_out_and_the_field_that_says_so_stays_here(front: Front, token: str):
     for field in (
         granted(),
-        granted(more=f', gpc=?0, tcf="{STRING}", gpp="{STRING}"'),
+        granted(more=f', gpc=?0, tcf="{STRING}", gpp="{NATIONAL}"'),
+        granted(more=f', gpp="DBABMA~{STRING}"'),
         said(f"at={int(time.time())},decision=granted"),
     ):
         assert call(front, token, field).status_code == 200
@@ -112,7 +120,7 @@ def test_decisions_that_do_not_hold_send_nothing(front: Front, token: str):
         ([granted(ago_s=-3_600)], "time to come"),
         ([said("decision=granted")], "when they decided"),
         ([said(f"at=@{now}")], "no `decision`"),
-        ([said(f'tcf="{STRING}", gpp="{STRING}", at=@{now}')], "no `decision`"),
+        ([said(f'tcf="{STRING}", gpp="{NATIONAL}", at=@{now}')], "no `decision`"),
         ([granted(), ("Sec-GPC", "1")], "Global Privacy Control"),
         ([granted(), ("Sec-GPC", "0"), ("Sec-GPC", "1")], "Global Privacy Control"),
         ([granted(more=", gpc")], "Global Privacy Control"),
@@ -121,6 +129,40 @@ def test_decisions_that_do_not_hold_send_nothing(front: Front, token: str):
     ):
         refused(front, call(front, token, *fields), why)
     assert len(front.crm.heads) == before
+
+
+def test_a_string_takes_a_decision_back(front: Front, token: str):
+    before = len(front.crm.heads)
+    old, ahead = NOW - 40 * DAY_S, NOW + DAY_S
+    for more, why in (
+        (f'tcf="{tcf(NOW - 60, [1, 4, 7], [755])}"', "TCF string"),
+        (f'tcf="{tcf(NOW - 60, [], [755])}"', "TCF string"),
+        (f'tcf="{tcf(old, [1, 3, 4, 7], [755])}"', "older"),
+        (f'tcf="{tcf(ahead, [1, 3, 4, 7], [755])}"', "time to come"),
+        (f'tcf="{STRING}", gpp="DBABMA~{tcf(NOW - 60, [1], [755])}"', "TCF string"),
+        (f'tcf="{STRING}", gpp="{OPTED_OUT}"', "GPP string"),
+        (f'gpp="{OBJECTING}"', "GPP string"),
+        (f'gpp="DBACNYA~{STRING}~1YYN"', "GPP string"),
+        (f'tcf="{tcf(NOW - 60, [1, 3, 4, 7], [755], version=1)}"', "cannot be read"),
+        (f'tcf="{STRING}B"', "cannot be read"),
+        (f'tcf="{STRING}.{STRING}"', "cannot be read"),
+        (f'tcf="{NATIONAL}"', "cannot be read"),
+        (f'gpp="{STRING}"', "cannot be read"),
+        (f'gpp="{NATIONAL}~{STRING}"', "cannot be read"),
+    ):
+        refused(front, call(front, token, granted(more=f", {more}")), why)
+    assert len(front.crm.heads) == before
+
+
+def test_a_vendor_that_is_declared_must_stand_in_the_string(front: Front, token: str):
+    body = {"email": EMAIL}
+    for more in (f', tcf="{STRING}"', f', gpp="DBABMA~{STRING}"'):
+        assert (
+            call(front, token, granted(more=more), to="mail/tagged", body=body).status_code == 200
+        )
+    for more in ("", f', gpp="{NATIONAL}"', f', tcf="{tcf(NOW - 60, [1], [12, 756])}"'):
+        answer = call(front, token, granted(more=more), to="mail/tagged", body=body)
+        refused(front, answer, "TCF string")
 
 
 def test_what_two_readers_could_read_differently_is_no_decision(front: Front, token: str):
@@ -134,6 +176,7 @@ def test_what_two_readers_could_read_differently_is_no_decision(front: Front, to
         [said(f"decision=denied, decision=granted, at=@{now}")],
         [granted(more=", at=@1")],
         [granted(more=f', more="{STRING}"')],
+        [granted(more=f', tcf="{STRING}", tcf="{STRING}"')],
         [granted(more=";by=them")],
         [said(f'decision="granted", at=@{now}')],
         [said(f"decision=GRANTED, at=@{now}")],
@@ -145,7 +188,9 @@ def test_what_two_readers_could_read_differently_is_no_decision(front: Front, to
     # Another name, or another place, is not the field.
     for field in (("Tidegate_Consent", yes[1]), ("X-Tidegate-Consent", yes[1])):
         refused(front, call(front, token, field), "does not say it")
-    refused(front, call(front, token, to=f"crm/people?Tidegate-Consent={yes[1]}"), "does not say it")
+    refused(
+        front, call(front, token, to=f"crm/people?Tidegate-Consent={yes[1]}"), "does not say it"
+    )
     assert len(front.crm.heads) == before
 
 
@@ -153,13 +198,18 @@ def test_without_a_decision_what_may_be_personal_stays_here(front: Front, token:
     body = {
         "email": "a@example.com",
         "hashed": EMAIL,
-        "people": [{"email": EMAIL}, [EMAIL]],
+        "people": [{"email": "b@example.com"}, ["c@example.com"]],
         "unsaid": "x",
         "event": "Purchase",
     }
     to = "crm/notes?who=frances&page=2"
     person = ("X-Person", "frances")
-    for fields in ([], [said("decision=denied")], [granted(), ("Sec-GPC", "1")], [granted(more=";a")]):
+    for fields in (
+        [],
+        [said("decision=denied")],
+        [granted(), ("Sec-GPC", "1")],
+        [granted(more=";a")],
+    ):
         assert call(front, token, person, *fields, to=to, body=body).status_code == 200
         assert front.crm.last == {"event": "Purchase"}
         head = front.crm.heads[-1].lower()
@@ -187,14 +237,14 @@ def test_no_mode_softens_it(front: Front, token: str):
 
 
 def test_the_record_has_the_decision_and_its_moment_and_no_more(front: Front):
-    # A token of its own, by which its calls are known among those of other tests.
-    token = front.gateway.token("app", "acme")
+    # Another client's, by which its calls are known among those of other tests.
+    token = front.gateway.token("app", "globex")
     at = int(time.time()) - 60
     call(front, token, said(f'decision=granted, at=@{at}, tcf="{STRING}"'), to="crm/notes")
     call(front, token, said(f'decision=denied, at=@{at}, tcf="{STRING}"'), to="crm/notes")
     call(front, token, said("decision=granted"))
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
-    wanted = [f"granted at {moment}, by decision", "none: denied", "none: undated"]
+    wanted = [f"granted at {moment}, by decision and tcf", "none: denied", "none: undated"]
     known: set[str | None] = set()
 
     def mine() -> list[Any]:

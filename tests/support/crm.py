@@ -95,7 +95,8 @@ def protecting(folder: Path, protection: str, *, cache: str = "") -> Iterator[Fr
         entry = f"""
     origin: {origin}
     auth: bearer
-    operations: {{PostPeople: POST /people, GetPerson: "GET /people/{{id}}", PostNotes: POST /notes}}
+    operations:
+      {{PostPeople: POST /people, GetPerson: "GET /people/{{id}}", PostNotes: POST /notes, PostTagged: POST /tagged}}
     allow_private: [127.0.0.0/8]
     tls: {{ca: {ca}}}"""
         declared = f"""

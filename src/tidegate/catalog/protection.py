@@ -17,8 +17,14 @@ from tidegate.catalog.selectors import Selector, WrongSelectorError, read_select
 from tidegate.catalog.yaml_source import Path
 from tidegate.domain.category import is_personal
 from tidegate.domain.declaration import Declaration, Provider
-from tidegate.domain.protection import FieldRule, Protection, SubjectConsent, Tokenise
-from tidegate.domain.purpose import is_sharing
+from tidegate.domain.protection import (
+    TCF_PURPOSES_OF_ADVERTISING,
+    FieldRule,
+    Protection,
+    SubjectConsent,
+    Tokenise,
+)
+from tidegate.domain.purpose import is_advertising, is_sharing
 
 _Wrong = Callable[[Path, str, str], None]
 _Placed = tuple[int, FieldEntry, str]
@@ -57,14 +63,21 @@ def protection_of(
         report_until=entry.report_until,
         body_bytes=entry.bounds.body,
         assert_absent=tuple(dict.fromkeys(entry.assert_absent)),
-        consent=SubjectConsent(
-            entry.consent_max_age // 1000,
-            is_sharing(entry.purpose),
-            entry.without_consent == "drop",
-            ad_signals()[entry.signals] if entry.signals else (),
-        )
-        if entry.asks_for_consent
-        else None,
+        consent=_consent(entry) if entry.asks_for_consent else None,
+    )
+
+
+def _consent(entry: ProtectionEntry) -> SubjectConsent:
+    purposes = TCF_PURPOSES_OF_ADVERTISING if is_advertising(entry.purpose) else ()
+    return SubjectConsent(
+        max_age_s=entry.consent_max_age // 1000,
+        sells=is_sharing(entry.purpose),
+        drops=entry.without_consent == "drop",
+        signals=ad_signals()[entry.signals] if entry.signals else (),
+        tcf_purposes=purposes
+        if entry.tcf_purposes is None
+        else tuple(sorted({*entry.tcf_purposes})),
+        tcf_vendor=entry.tcf_vendor,
     )
 
 
@@ -195,7 +208,9 @@ def _check_droppable(entry: ProtectionEntry, placed: list[_Placed], wrong: _Wron
     for number, one in enumerate(entry.categories):
         if is_personal(one):
             message = f"{shown(one)} is personal, and no field says where it is"
-            wrong(("categories", number), message, "without consent it cannot be left out: refuse it")
+            wrong(
+                ("categories", number), message, "without consent it cannot be left out: refuse it"
+            )
     for number, field, at in placed:
         may_be_personal = field.category is None or is_personal(field.category)
         if field.do != "reject" and may_be_personal and read_selector(at).kind == "path":

@@ -164,6 +164,10 @@ class ProtectionEntry(Entry):
     """How old their decision may be (`90d`), 395d at most."""
     without_consent: Literal["refuse", "drop"] = "refuse"
     """What becomes of a call without it: it is refused, or goes without what is personal."""
+    tcf_purposes: list[Annotated[int, Field(ge=1, le=24)]] | None = None
+    """To which purposes of the IAB's framework a TCF string must consent; for advertising 1, 3, 4 and 7."""
+    tcf_vendor: int | None = Field(default=None, ge=1, le=65_535)
+    """The provider's number on the IAB's list of vendors: a TCF string must consent to it, and be there."""
     signals: Literal["google_ads", "google_data_manager", "meta"] | None = None
     """By which product's words the provider is told of it, whatever the application wrote."""
     bounds: ProtectionBoundsEntry = ProtectionBoundsEntry()
@@ -178,7 +182,13 @@ class ProtectionEntry(Entry):
     def _asks(self) -> ProtectionEntry:
         if self.consent_max_age > CONSENT_AGE_S_MAX * 1000:
             refuse("a decision is asked for again after 395d (13 months) at most", "write `395d`")
-        idle = {"consent_max_age", "signals", "without_consent"} & self.model_fields_set
+        idle = {
+            "consent_max_age",
+            "signals",
+            "tcf_purposes",
+            "tcf_vendor",
+            "without_consent",
+        } & self.model_fields_set
         if idle and not self.asks_for_consent:
             refuse(
                 f"`{min(idle)}` is for policies that ask for consent",

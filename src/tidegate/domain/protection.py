@@ -25,6 +25,9 @@ BODY_BYTES: int = 1024**2
 """How large a body that a policy reads may be where nothing else is said."""
 BODY_BYTES_MAX: int = 10 * 1024**2
 
+TCF_PURPOSES_OF_ADVERTISING: tuple[int, ...] = (1, 3, 4, 7)
+"""Of the IAB's framework: storing on a device, profiles for advertising, using them, measuring it."""
+
 CONSENT_AGE_S_MAX: int = 395 * 86_400
 """How old a decision of whom data is about may be at most: thirteen months."""
 
@@ -170,13 +173,16 @@ class SubjectConsent:
 
     Their decision is said with the call, and is no older than `max_age_s`. `sells`: Global Privacy
     Control objects to it. Without consent the call is refused, or goes without what is personal
-    (`drops`). `signals` are set in what goes out.
+    (`drops`). `signals` are set in what goes out. A TCF string must hold `tcf_purposes`, and is asked
+    for where it must hold a vendor.
     """
 
     max_age_s: int = CONSENT_AGE_S_MAX
     sells: bool = False
     drops: bool = False
     signals: tuple[Signal, ...] = ()
+    tcf_purposes: tuple[int, ...] = ()
+    tcf_vendor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from tidegate.domain.protection import (
     Hash,
     Mask,
     Protection,
+    SubjectConsent,
     Tokenise,
 )
 from tidegate.domain.quota import Quota
@@ -267,9 +268,7 @@ def _checks(checking: Checking) -> _Json:
     }
 
 
-def _protection(
-    provider: Provider, policies: Mapping[int, Protection], now: datetime
-) -> _Json:
+def _protection(provider: Provider, policies: Mapping[int, Protection], now: datetime) -> _Json:
     """Each policy once, with the numbers of its operations; nothing where nothing is declared."""
     numbers: dict[str, list[int]] = {}
     for number, policy in sorted(policies.items()):
@@ -329,9 +328,16 @@ def _subject_consent(policy: Protection, now: datetime) -> _Json:
         "sells": asked.sells,
         # Where nothing personal is sent the provider is told, and nobody is refused.
         "drop": asked.drops or not sends,
+        **_tcf(asked),
         **({"signals": [asdict(one) for one in asked.signals]} if asked.signals else {}),
     }
     return {"consent": said}
+
+
+def _tcf(asked: SubjectConsent) -> _Json:
+    if not asked.tcf_purposes and asked.tcf_vendor is None:
+        return {}
+    return {"tcf": {"purposes": asked.tcf_purposes, "vendor": asked.tcf_vendor}}
 
 
 def _restorations(provider: Provider, policies: Sequence[Protection]) -> _Json:

@@ -205,8 +205,7 @@ def test_a_policys_difference_is_told_by_its_name(tmp_path: Path):
 def asking(more: str = "", fields: str = "", purpose: str = "marketing.advertising") -> str:
     fields = fields or '[{at: "body $.email", category: contact.email, do: allow}]'
     return (
-        f'  - operations: ["crm:PostPeople"]\n    purpose: {purpose}\n'
-        f"    fields: {fields}\n{more}"
+        f'  - operations: ["crm:PostPeople"]\n    purpose: {purpose}\n    fields: {fields}\n{more}'
     )
 
 
@@ -221,6 +220,7 @@ def test_advertising_asks_for_the_consent_of_whom_it_is_about(tmp_path: Path):
         "max_age_s": thirteen_months,
         "sells": True,
         "drop": False,
+        "tcf": {"purposes": [1, 3, 4, 7], "vendor": None},
     }
     for purpose in ("advertising", "advertising.serving", "marketing.advertising.first_party"):
         assert asked(declared(tmp_path, asking(purpose=purpose)))
@@ -232,6 +232,9 @@ def test_advertising_asks_for_the_consent_of_whom_it_is_about(tmp_path: Path):
         "sells": False,
         "drop": True,
     }
+    more += "    tcf_purposes: [7, 1, 7]\n    tcf_vendor: 755\n"
+    tagged = asked(declared(tmp_path, asking(more, purpose="analytics")))
+    assert tagged["tcf"] == {"purposes": [1, 7], "vendor": 755}
 
 
 def test_what_sends_nothing_personal_asks_nobody(tmp_path: Path):
@@ -250,6 +253,9 @@ def test_what_sends_nothing_personal_asks_nobody(tmp_path: Path):
     [
         (asking("    consent_max_age: 396d\n"), "395d"),
         (asking("    consent: optional\n"), "required"),
+        (asking("    tcf_vendor: 755\n", purpose="sales"), "consent: required"),
+        (asking("    tcf_vendor: 65536\n"), "65535"),
+        (asking("    tcf_purposes: [0]\n"), "1"),
         (asking("    without_consent: drop\n", purpose="sales"), "consent: required"),
         (asking("    consent_max_age: 9d\n", purpose="sales"), "consent: required"),
         (asking("    without_consent: drop\n    categories: [contact]\n"), "no field says where"),
@@ -260,7 +266,7 @@ def test_consent_that_could_not_be_asked_for_is_refused(tmp_path: Path, policy_:
 
 
 def test_a_personal_part_of_a_path_cannot_be_left_out(tmp_path: Path):
-    text = asking("    without_consent: drop\n", '[{at: path id, do: allow}]').replace(
+    text = asking("    without_consent: drop\n", "[{at: path id, do: allow}]").replace(
         "PostPeople", "GetPerson"
     )
     assert any("another path" in one for one in mistakes(tmp_path, text))

@@ -9,16 +9,15 @@ use tidegate_wire::subject::consent::{Asked, Consent, GPC, HEADER, Why};
 
 const NOW: u64 = 1_800_000_000;
 
-static ASKED: LazyLock<Asked> = LazyLock::new(|| {
-    serde_json::from_str(r#"{"max_age_s": 34128000, "sells": true, "drop": false}"#).expect("a rule")
-});
+static ASKED: LazyLock<Asked> =
+    LazyLock::new(|| serde_json::from_str(r#"{"max_age_s": 34128000, "sells": true}"#).expect("a rule"));
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
     let mut headers = HeaderMap::new();
     headers.insert(HEADER, value.clone());
     let consent = ASKED.judge(&headers, NOW);
-    if let Consent::Granted(at) = consent {
+    if let Consent::Granted { at, .. } = consent {
         let text = std::str::from_utf8(bytes).expect("a dictionary is ASCII");
         assert!(text.contains("decision=granted"));
         assert!((1_765_872_000..=1_800_000_060).contains(&at));

@@ -2,8 +2,13 @@
 //!
 //! Part of `decide`, and never softened by a mode. The consumer says it with the call, as a dictionary (RFC 9651):
 //! `decision=granted, at=@1798761600, gpc=?0, tcf="…", gpp="…"`. What is absent, cannot be read, contradicts
-//! itself, is too old or of a time to come is no consent. The field goes no further, and of what it holds the record
+//! itself, is too old or of a time to come is no consent. The IAB's strings ([`tcf`], [`gpp`]) stand beside the
+//! decision: they can take it back, and never take its place. The field goes no further, and of what it holds the record
 //! has the decision and its moment alone.
+
+mod bits;
+pub mod gpp;
+pub mod tcf;
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,6 +43,9 @@ pub struct Asked {
     /// Without consent the call goes without what is personal, in place of being refused.
     #[serde(default)]
     drop: bool,
+    /// What a TCF string must hold, where there is one.
+    #[serde(default)]
+    tcf: Option<tcf::Wanted>,
     /// What the provider is told of it.
     #[serde(default)]
     signals: Option<Signals>,
@@ -46,8 +54,11 @@ pub struct Asked {
 /// What is known of it for one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
-    /// Decided at this time, in Unix seconds.
-    Granted(i64),
+    /// Decided at this time, in Unix seconds, as these words say.
+    Granted {
+        at: i64,
+        by: &'static str,
+    },
     None(Why),
 }
 
@@ -61,6 +72,7 @@ pub enum Why {
     Denied,
     OptedOut,
     Contradicting,
+    NotCovered,
     Undated,
     Future,
     Stale,
@@ -88,14 +100,14 @@ impl Asked {
 
     /// Judge what a call says; `now` is in Unix seconds.
     pub fn judge(&self, headers: &HeaderMap, now: u64) -> Consent {
-        self.judged(headers, now).map_or_else(Consent::None, Consent::Granted)
+        self.judged(headers, now).unwrap_or_else(Consent::None)
     }
 
-    fn judged(&self, headers: &HeaderMap, now: u64) -> Result<i64, Why> {
+    fn judged(&self, headers: &HeaderMap, now: u64) -> Result<Consent, Why> {
         // Of a value that is not the one of the standard nobody knows that it is no objection.
         let browser_objects = headers.get_all(GPC).iter().any(|value| value.as_bytes() != b"0");
-        let said = Said::read(headers)?;
-        let objects = self.sells && (browser_objects || said.gpc == Some(true));
+        let said = Said::read(headers, self.tcf.as_ref())?;
+        let objects = self.sells && (browser_objects || said.objects);
         match (said.decision, objects) {
             (Some(Decision::Denied), _) => return Err(Why::Denied),
             (Some(Decision::Granted), true) => return Err(Why::Contradicting),
@@ -105,12 +117,30 @@ impl Asked {
             (Some(Decision::Granted), false) => {}
         }
         let at = said.at.ok_or(Why::Undated)?;
+        self.is_recent(at, now)?;
+        let names_vendor = self.tcf.as_ref().is_some_and(|wanted| wanted.vendor.is_some());
+        if names_vendor && said.tcf.is_empty() || said.tcf.iter().any(|held| !held.covers) {
+            return Err(Why::NotCovered);
+        }
+        for held in &said.tcf {
+            self.is_recent(held.updated, now)?;
+        }
+        let by = match (said.tcf.is_empty(), said.has_gpp) {
+            (true, false) => "decision",
+            (true, true) => "decision and gpp",
+            (false, false) => "decision and tcf",
+            (false, true) => "decision, tcf and gpp",
+        };
+        Ok(Consent::Granted { at, by })
+    }
+
+    fn is_recent(&self, at: i64, now: u64) -> Result<(), Why> {
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         if at > now.saturating_add(AHEAD_S_MAX) {
             return Err(Why::Future);
         }
         let oldest = i64::try_from(self.max_age_s.min(AGE_S_MAX)).unwrap_or(0);
-        if now.saturating_sub(at) > oldest { Err(Why::Stale) } else { Ok(at) }
+        if now.saturating_sub(at) > oldest { Err(Why::Stale) } else { Ok(()) }
     }
 }
 
@@ -126,11 +156,15 @@ struct Said {
     is_absent: bool,
     decision: Option<Decision>,
     at: Option<i64>,
-    gpc: Option<bool>,
+    /// By Global Privacy Control, or by a string.
+    objects: bool,
+    /// What TCF strings hold, its own or a section of the other.
+    tcf: Vec<tcf::Held>,
+    has_gpp: bool,
 }
 
 impl Said {
-    fn read(headers: &HeaderMap) -> Result<Self, Why> {
+    fn read(headers: &HeaderMap, wanted: Option<&tcf::Wanted>) -> Result<Self, Why> {
         let mut lines = headers.get_all(HEADER).iter();
         let Some(line) = lines.next() else { return Ok(Self { is_absent: true, ..Self::default() }) };
         // Whoever adds a second field could take back what the first one says.
@@ -161,9 +195,19 @@ impl Said {
                 ("at", BareItem::Date(at)) => said.at = Some(at.unix_seconds().into()),
                 ("at", BareItem::Integer(at)) => said.at = Some((*at).into()),
                 ("at", _) => return Err(Why::Malformed("`at` is a date or whole Unix seconds")),
-                ("gpc", BareItem::Boolean(objects)) => said.gpc = Some(*objects),
+                ("gpc", BareItem::Boolean(objects)) => said.objects |= *objects,
                 ("gpc", _) => return Err(Why::Malformed("`gpc` is `?1` or `?0`")),
-                ("tcf" | "gpp", BareItem::String(_)) => {}
+                ("tcf", BareItem::String(text)) => {
+                    said.tcf.push(tcf::read(text.as_str(), wanted).ok_or(NO_TCF)?);
+                }
+                ("gpp", BareItem::String(text)) => {
+                    let sections = gpp::read(text.as_str()).ok_or(NO_GPP)?;
+                    said.has_gpp = true;
+                    said.objects |= sections.objects;
+                    if let Some(text) = sections.tcf {
+                        said.tcf.push(tcf::read(text, wanted).ok_or(NO_GPP)?);
+                    }
+                }
                 ("tcf" | "gpp", _) => return Err(Why::Malformed("`tcf` and `gpp` are strings")),
                 _ => {
                     return Err(Why::Malformed(
@@ -175,6 +219,9 @@ impl Said {
         Ok(said)
     }
 }
+
+const NO_TCF: Why = Why::Malformed("`tcf` is no TCF string of version 2");
+const NO_GPP: Why = Why::Malformed("`gpp` is no GPP string of version 1");
 
 /// Refuses a key that stands twice: another reader might take the first one.
 struct EachOnce<'v>(Vec<&'v str>);
@@ -209,7 +256,7 @@ impl<'v> DictionaryVisitor<'v> for EachOnce<'v> {
 
 impl Consent {
     pub fn is_granted(self) -> bool {
-        matches!(self, Self::Granted(_))
+        matches!(self, Self::Granted { .. })
     }
 
     /// Refuse where there is none. `policy` is whose, `purpose` what for.
@@ -227,9 +274,9 @@ impl Consent {
 impl fmt::Display for Consent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Granted(at) => match Timestamp::from_second(*at) {
-                Ok(at) => write!(f, "granted at {at}, by decision"),
-                Err(_) => f.write_str("granted, by decision"),
+            Self::Granted { at, by } => match Timestamp::from_second(*at) {
+                Ok(at) => write!(f, "granted at {at}, by {by}"),
+                Err(_) => write!(f, "granted, by {by}"),
             },
             Self::None(why) => write!(f, "none: {}", why.word()),
         }
@@ -245,6 +292,7 @@ impl Why {
             Self::Denied => "denied",
             Self::OptedOut => "opted_out",
             Self::Contradicting => "contradicting",
+            Self::NotCovered => "not_covered",
             Self::Undated => "undated",
             Self::Future => "future",
             Self::Stale => "stale",
@@ -259,9 +307,14 @@ impl Why {
             Self::Malformed(what) => return format!("`Tidegate-Consent` cannot be read: {what}."),
             Self::Undecided => "`Tidegate-Consent` has no `decision`.",
             Self::Denied => "They did not give it.",
-            Self::OptedOut => "They object to sale and sharing (Global Privacy Control).",
+            Self::OptedOut => {
+                "They object to sale and sharing (Global Privacy Control, or their GPP string)."
+            }
             Self::Contradicting => {
-                "`Tidegate-Consent` says that they gave it, and Global Privacy Control that they object."
+                "`Tidegate-Consent` says that they gave it, and Global Privacy Control or their GPP string that they object."
+            }
+            Self::NotCovered => {
+                "Their TCF string is not there, or does not hold the purposes and the vendor that are asked for."
             }
             Self::Undated => "`Tidegate-Consent` does not say when they decided: `at=@…`, in Unix seconds.",
             Self::Future => "`Tidegate-Consent` is of a time to come.",

@@ -23,7 +23,7 @@ fn judged(lines: &[&str], gpc: &[&str]) -> Consent {
 fn why(line: &str) -> Why {
     match judged(&[line], &[]) {
         Consent::None(why) => why,
-        Consent::Granted(_) => panic!("granted: {line}"),
+        Consent::Granted { .. } => panic!("granted: {line}"),
     }
 }
 
@@ -34,13 +34,12 @@ fn granted(at: i64) -> String {
 #[test]
 fn a_decision_with_its_moment_is_a_consent() {
     let now = i64::try_from(NOW).expect("small");
-    for line in [
-        granted(now),
-        format!("at={now},decision=granted"),
-        format!("decision=granted, gpc=?0, at=@{now}, tcf=\"CPx\", gpp=\"DBAA\""),
-    ] {
-        assert_eq!(judged(&[&line], &[]), Consent::Granted(now), "{line}");
-        assert_eq!(judged(&[&line], &["0"]), Consent::Granted(now), "{line}");
+    for line in
+        [granted(now), format!("at={now},decision=granted"), format!("decision=granted, gpc=?0, at=@{now}")]
+    {
+        let granted = Consent::Granted { at: now, by: "decision" };
+        assert_eq!(judged(&[&line], &[]), granted, "{line}");
+        assert_eq!(judged(&[&line], &["0"]), granted, "{line}");
     }
 }
 
@@ -72,7 +71,7 @@ fn what_is_not_said_whole_is_none() {
     assert_eq!(why("decision=granted"), Why::Undated);
     assert_eq!(why("at=@1800000000"), Why::Undecided);
     assert_eq!(why(""), Why::Undecided);
-    assert_eq!(why("tcf=\"CPx\", at=@1800000000"), Why::Undecided);
+    assert_eq!(why("gpp=\"DBAA\", at=@1800000000"), Why::Undecided);
     assert_eq!(why("decision=denied, at=@1800000000"), Why::Denied);
     assert_eq!(why("decision=denied"), Why::Denied);
 }
@@ -123,6 +122,10 @@ fn what_two_readers_could_read_differently_is_none() {
         "Decision=granted, at=@1800000000",
         "decision=granted,, at=@1800000000",
         "decision=granted, at=@18000000000000000",
+        "decision=granted, at=@1800000000, tcf=\"CPx\"",
+        "decision=granted, at=@1800000000, tcf=\"\"",
+        "decision=granted, at=@1800000000, gpp=\"DBABLA\"",
+        "decision=granted, at=@1800000000, gpp=\"DBABMA~CPx\"",
         long.as_str(),
     ] {
         assert!(matches!(why(line), Why::Malformed(_)), "{line}: {:?}", why(line));
@@ -138,7 +141,43 @@ fn neither_record_nor_refusal_has_what_was_sent() {
     let refusal = none.require(&"protection[0]".into(), "advertising").expect_err("there is none");
     assert_eq!((refusal.code, refusal.rule.as_deref()), (Code::NoConsent, Some("protection[0]")));
     assert!(!format!("{refusal:?}").contains("zanzibar"));
-    let yes = judged(&[&format!("{}, tcf=\"{marked}\"", granted(1_800_000_000))], &[]);
-    assert_eq!(yes.to_string(), "granted at 2027-01-15T08:00:00Z, by decision");
+    let yes = judged(&[&format!("{}, gpp=\"DBABLA~BVQqAAAAAAJY.QA\"", granted(1_800_000_000))], &[]);
+    assert_eq!(yes.to_string(), "granted at 2027-01-15T08:00:00Z, by decision and gpp");
     assert!(yes.require(&"protection[0]".into(), "advertising").is_ok());
+}
+
+#[test]
+fn strings_take_a_decision_back_and_never_its_place() {
+    use super::tcf::tests::{ALL, granted as string};
+    let now = i64::try_from(NOW).expect("small");
+    let asked = asked(r#", "tcf": {"purposes": [1, 3, 4, 7], "vendor": 755}"#);
+    let judged = |more: &str| {
+        let mut headers = HeaderMap::new();
+        let line = format!("{}{more}", granted(now));
+        headers.insert(HEADER, line.parse().expect("a value"));
+        asked.judge(&headers, NOW)
+    };
+    let with = |updated, purposes| format!(", tcf=\"{}\"", string(updated, purposes));
+    let recent = string(now - DAY, ALL);
+    assert_eq!(judged(&with(now - DAY, ALL)), Consent::Granted { at: now, by: "decision and tcf" });
+    let both = format!(", gpp=\"DBACNYA~{recent}~1YNN\", tcf=\"{recent}\"");
+    assert_eq!(judged(&both), Consent::Granted { at: now, by: "decision, tcf and gpp" });
+    let in_gpp = format!(", gpp=\"DBABMA~{recent}\"");
+    assert_eq!(judged(&in_gpp), Consent::Granted { at: now, by: "decision, tcf and gpp" });
+    for (more, why) in [
+        (String::new(), Why::NotCovered),
+        (", gpp=\"DBABLA~BVQqAAAAAAJY.QA\"".to_owned(), Why::NotCovered),
+        (with(now - DAY, ALL & !(1 << 23)), Why::NotCovered),
+        (with(now - DAY, ALL & !(1 << 17)), Why::NotCovered),
+        (with(now - 31 * DAY, ALL), Why::Stale),
+        (with(now + 3_600, ALL), Why::Future),
+        (format!("{}, gpp=\"DBABLA~BVQpAAAAAAJY.QA\"", with(now - DAY, ALL)), Why::Contradicting),
+        (format!("{}, gpp=\"DBABLA~BVQqAAAAAAJY.YA\"", with(now - DAY, ALL)), Why::Contradicting),
+        (format!("{}, gpp=\"DBABMA~{}\"", with(now - DAY, ALL), string(now - DAY, 0)), Why::NotCovered),
+    ] {
+        assert_eq!(judged(&more), Consent::None(why), "{more}");
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert(HEADER, format!("tcf=\"{recent}\", at=@{now}").parse().expect("a value"));
+    assert_eq!(asked.judge(&headers, NOW), Consent::None(Why::Undecided));
 }
