@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,8 @@ from support.canaries import plant
 from support.crm import JSON, Front, protecting
 from support.iab import NATIONAL, OBJECTING, OPTED_OUT, tcf
 from support.running import wait_until
+
+from tidegate.cli import main
 
 EMAIL = "frances.canary@example.com"
 NOW = int(time.time())
@@ -126,6 +129,8 @@ def test_decisions_that_do_not_hold_send_nothing(front: Front, token: str):
         ([granted(more=", gpc")], "Global Privacy Control"),
         ([granted(more=", gpc=?0"), ("Sec-GPC", "1")], "Global Privacy Control"),
         ([("Sec-GPC", "1")], "Global Privacy Control"),
+        # What is named as for this hop alone is still read.
+        ([granted(), ("Sec-GPC", "1"), ("Connection", "sec-gpc")], "Global Privacy Control"),
     ):
         refused(front, call(front, token, *fields), why)
     assert len(front.crm.heads) == before
@@ -258,3 +263,36 @@ def test_the_record_has_the_decision_and_its_moment_and_no_more(front: Front):
     assert [(one.at, one.do) for one in left_out.withheld] == [("body $.email", "drop")]
     assert (undated.outcome, undated.decision, undated.sent) == ("no_consent", "deny", ())
     assert STRING not in json.dumps([str(one) for one in mine()])
+
+
+def test_a_sample_is_judged_by_what_it_says(
+    front: Front, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    sample = tmp_path / "sample.http"
+    body = json.dumps({"email": "a@example.com", "event": "Purchase"})
+
+    def tried(path: str, line: str = "") -> dict[str, Any]:
+        head = f"POST /crm/{path} HTTP/1.1\nContent-Type: application/json\n{line}"
+        sample.write_text(f"{head}\n{body}")
+        capsys.readouterr()
+        code = main(["protect", "try", str(sample), str(front.gateway.file), "--json"])
+        shown = json.loads(capsys.readouterr().out)
+        assert code == int(shown["outcome"] != "ok")
+        return shown
+
+    assert tried("people")["outcome"] == "no_consent"
+    assert tried("people", f"{': '.join(granted(ago_s=31 * DAY_S))}\n")["outcome"] == "no_consent"
+    assert tried("people", f"{': '.join(granted())}\n")["after"]["body"] == body.replace(" ", "")
+    left_out = tried("notes")
+    assert [one["do"] for one in left_out["fields"]] == ["drop", "allow"]
+    assert json.loads(left_out["after"]["body"]) == {"event": "Purchase"}
+
+
+def test_what_is_asked_for_is_explained(front: Front):
+    for path, without in (("people", "is refused"), ("notes", "without what is personal")):
+        told = front.gateway.state.explain(
+            "app", "POST", f"/crm/{path}", client="acme", connection=None
+        )
+        (step,) = [one for one in told.steps if one.step == "protect"]
+        assert "needs the consent" in step.detail
+        assert without in step.detail

@@ -96,7 +96,10 @@ def protecting(folder: Path, protection: str, *, cache: str = "") -> Iterator[Fr
     origin: {origin}
     auth: bearer
     operations:
-      {{PostPeople: POST /people, GetPerson: "GET /people/{{id}}", PostNotes: POST /notes, PostTagged: POST /tagged}}
+      PostPeople: POST /people
+      GetPerson: GET /people/{{id}}
+      PostNotes: POST /notes
+      PostTagged: POST /tagged
     allow_private: [127.0.0.0/8]
     tls: {{ca: {ca}}}"""
         declared = f"""

@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(text.contains("decision=granted"));
         assert!((1_765_872_000..=1_800_000_060).contains(&at));
         assert!(consent.to_string().starts_with("granted at 20"));
-        assert_eq!(ASKED.judge(&headers, NOW + 34_128_001), Consent::None(Why::Stale));
+        assert_eq!(ASKED.judge(&headers, NOW + 34_128_061), Consent::None(Why::Stale));
     }
     headers.insert(GPC, HeaderValue::from_static("1"));
     assert!(!ASKED.judge(&headers, NOW).is_granted());
