@@ -41,6 +41,9 @@ protection:
       - {at: part cv filename, category: contact.name, do: {mask: 4}}
       - {at: part photo, do: drop}
       - {at: part card $.number, category: financial.card, do: {mask: 4}}
+      - {at: csv email, category: contact.email, do: allow}
+      - {at: csv born, category: birth, do: {generalise: year}}
+      - {at: csv note, do: drop}
       - {at: query trace, do: drop}
       - {at: query q, do: {mask: 2}}
       - {at: header X-User, category: contact.name, do: drop}
@@ -191,6 +194,17 @@ def test_a_form_with_files_is_written_anew(before: Before):
         assert FieldRecord("part cv filename", "contact.name", "mask") in record.sent
         problem = scene.refused(files={"cv": b"x", "passport": b"y"})
         assert "`part passport`" in problem["detail"]
+
+
+def test_a_table_is_written_anew(before: Before):
+    with before() as scene:
+        kind = {"Content-Type": "text/csv; charset=utf-8"}
+        table = b'note,email,born\n"a, b",a@b.example,1987-05-23\n,b@b.example,\n'
+        seen = scene.sent(content=table, headers=kind)
+        assert seen.body == b"email,born\r\na@b.example,1987\r\nb@b.example,\r\n"
+        assert seen.values("content-type") == [kind["Content-Type"]]
+        problem = scene.refused(content=b"email,phone\n", headers=kind)
+        assert "`csv phone`" in problem["detail"]
 
 
 def test_a_body_that_comes_in_pieces_or_compressed_goes_out_whole_and_plain(before: Before):

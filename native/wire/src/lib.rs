@@ -38,6 +38,7 @@ pub mod error;
 pub mod event;
 pub mod explain;
 pub mod fetch;
+pub mod graphql;
 pub mod headers;
 pub mod identity;
 pub mod json;

@@ -26,6 +26,13 @@ from tidegate.domain.protection import (
 )
 from tidegate.domain.purpose import is_advertising, is_sharing
 
+_NEVER_REPEATED = {
+    "path": "a path",
+    "body": "a body",
+    "graphql": "a GraphQL request",
+    "csv": "a table's first row",
+}
+
 _Wrong = Callable[[Path, str, str], None]
 _Placed = tuple[int, FieldEntry, str]
 """A field by its number, with one place that it is in."""
@@ -199,6 +206,10 @@ def _check_fields(fields: list[_Placed], wrong: _Wrong) -> None:
         elif twin is not None:
             message = f"{shown(at)} and {shown(twin)} can select one field"
             wrong((*path, "at"), message, "neither is more specific: say more in one of them")
+        clash = {"body": "graphql", "graphql": "body"}.get(selector.kind)
+        if any(other.kind == clash for _, other in read):
+            message = f"{shown(at)} is for other bodies than a rule before it: `{clash}`"
+            wrong((*path, "at"), message, "a GraphQL operation needs a policy of its own")
         read.append((at, selector))
         _check_do(field, selector, path, wrong)
 
@@ -222,6 +233,9 @@ def _check_droppable(entry: ProtectionEntry, placed: list[_Placed], wrong: _Wron
 def _check_do(field: FieldEntry, selector: Selector, path: Path, wrong: _Wrong) -> None:
     if selector.kind == "path" and field.do == "drop":
         wrong((*path, "do"), "a path without one of its parameters is another path", "reject it")
-    if field.repeated and (selector.kind in {"path", "body"} or selector.within):
-        where = {"path": "a path", "body": "a body"}.get(selector.kind, "what has one name")
+    if selector.within == "()" and field.do not in {"allow", "reject"}:
+        message = "a GraphQL query without one of its values is another query"
+        wrong((*path, "do"), message, "`allow` or `reject` it; what a variable has can be changed")
+    if field.repeated and (selector.kind in _NEVER_REPEATED or selector.within):
+        where = _NEVER_REPEATED.get(selector.kind, "what has one name")
         wrong((*path, "repeated"), f"nothing repeats in {where}", "leave `repeated` out")

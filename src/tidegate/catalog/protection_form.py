@@ -111,8 +111,9 @@ class FieldEntry(Entry):
 
     at: SelectorText
     """Where: `body $.a[*].b` (JSONPath), `body /a/b` (JSON Pointer), `form name`, `form name[*]`,
-    `part name`, `part name filename`, `part name $.a`, `query name`, `header name`,
-    `path name` or `property Schema.name`."""
+    `part name`, `part name filename`, `part name $.a`, `graphql name`, `graphql $.a`,
+    `graphql (argument)`, `csv column`, `query name`, `header name`, `path name` or
+    `property Schema.name`."""
     category: Category | None = None
     """Of which kind the data is, as a dotted word (`contact.email`); `none` says nothing of anybody."""
     do: DoForm

@@ -15,8 +15,12 @@ from typing import Final, Literal
 
 from tidegate.catalog.errors import did_you_mean, shown
 
-SelectorKind = Literal["body", "form", "part", "query", "header", "path", "property"]
-KINDS: Final = ("body", "form", "part", "query", "header", "path", "property")
+SelectorKind = Literal[
+    "body", "form", "part", "graphql", "csv", "query", "header", "path", "property"
+]
+KINDS: Final = (
+    "body", "form", "part", "graphql", "csv", "query", "header", "path", "property"
+)  # fmt: skip
 SEGMENTS_MAX: Final = 64
 _LENGTH_MAX: Final = 1_000
 _SHORTHAND = r"[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*"
@@ -24,6 +28,8 @@ _STEP: Final = re.compile(
     rf"\.(?P<name>{_SHORTHAND})|(?P<star>\.\*|\[\*\])|\[(?P<index>0|[1-9][0-9]{{0,8}})\]"
     r"|\['(?P<single>[^'\\\x00-\x1f]*)'\]|\[\"(?P<double>[^\"\\\x00-\x1f]*)\"\]"
 )
+_GRAPHQL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LITERAL: Final = re.compile(rf"\((?P<name>{_GRAPHQL_NAME.pattern})\)")
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PATH_NAME: Final = re.compile(r"[^{}/]{1,64}")
 _NAMED: Final = re.compile(r"(?P<base>[^\[\]]*)(?P<keys>(\[[^\[\]]*\])*)")
@@ -94,8 +100,8 @@ def read_selector(text: str) -> Selector:
     kind, space, place = text.partition(" ")
     if kind not in KINDS:
         forms = (
-            "like `body $.email`, `form email`, `part email`, `query email`, `header X-Email`, "
-            "`path email` or `property Customer.email`"
+            "like `body $.email`, `form email`, `part email`, `graphql $.email`, `csv email`, "
+            "`query email`, `header X-Email`, `path email` or `property Customer.email`"
         )
         close = did_you_mean(kind, KINDS, otherwise=" ").strip()
         raise WrongSelectorError(
@@ -142,6 +148,25 @@ def _part(place: str) -> Selector:
             "space cannot be selected",
         )
     return Selector("part", _body(inside), f"{name} $")
+
+
+def _csv(place: str) -> Selector:
+    return Selector("csv", (Step() if place == "*" else Step(place),))
+
+
+def _graphql(place: str) -> Selector:
+    if place.startswith(("$", "/")):
+        return Selector("graphql", _body(place))
+    literal = _LITERAL.fullmatch(place)
+    if literal:
+        return Selector("graphql", (Step(literal["name"]),), "()")
+    if not _GRAPHQL_NAME.fullmatch(place):
+        raise WrongSelectorError(
+            f"{shown(place)} is not a place in a GraphQL request",
+            "a variable (`graphql email`, `graphql $.input.email`), or an argument in parentheses "
+            "that may have a value in the query itself: `graphql (first)`",
+        )
+    return Selector("graphql", (Step(place),))
 
 
 def _path(place: str) -> Selector:
@@ -212,6 +237,8 @@ _READERS: Final[Mapping[str, Callable[[str], Selector]]] = {
     "body": lambda place: Selector("body", _body(place)),
     "form": lambda place: Selector("form", _named(place)),
     "part": _part,
+    "graphql": _graphql,
+    "csv": _csv,
     "query": lambda place: Selector("query", _named(place)),
     "header": lambda place: Selector("header", (Step(_header(place)),)),
     "path": _path,

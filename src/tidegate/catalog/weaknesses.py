@@ -97,6 +97,9 @@ def _of_grant(grant: Grant) -> Iterator[Weakness]:
         )
 
 
+_UNNAMED = {"body $", "form *", "part *", "graphql $", "csv *", "query *"}
+
+
 def _of_policy(policy: Protection) -> Iterator[Weakness]:
     if policy.report_until is not None:
         yield Weakness(
@@ -107,7 +110,7 @@ def _of_policy(policy: Protection) -> Iterator[Weakness]:
     for rule in policy.fields:
         if isinstance(rule.do, Encrypt) and rule.do.key.expires is not None:
             yield from _of_key(policy, rule.do.key, rule.do.key.expires)
-        if rule.leaves and rule.at in {"body $", "form *", "part *", "query *"}:
+        if rule.leaves and rule.at in _UNNAMED:
             yield Weakness(
                 policy.name,
                 f"`{rule.at}` lets fields go that nobody has named, also those that come later",

@@ -93,6 +93,16 @@ def test_the_engine_is_given_the_policy_once_with_its_operations(tmp_path: Path)
             "nothing repeats in what has one name",
         ),
         (policy("[{at: part a, do: drop}, {at: part a, do: allow}]"), "has a rule already"),
+        (
+            policy("[{at: csv a, do: drop, repeated: true}]"),
+            "nothing repeats in a table's first row",
+        ),
+        (policy("[{at: graphql (a), do: drop}]"), "is another query"),
+        (policy("[{at: graphql a, do: {mask: 2}, repeated: true}]"), "nothing repeats"),
+        (
+            policy('[{at: "body $.a", do: drop}, {at: graphql a, do: drop}]'),
+            "a GraphQL operation needs a policy of its own",
+        ),
         (policy("[{at: query q, do: drop}, {at: query q, do: allow}]"), "has a rule already"),
         (
             policy('[{at: "body $.a[*].b", do: drop}, {at: "body $.*[0].b", do: allow}]'),
@@ -144,6 +154,11 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(
         ("part a $.b[*]", "part a $['b'].*", True),
         ("part a $.b", "part c $.b", False),
         ("part a $.b", "body $.b", False),
+        ("csv a[b]", "csv a[b]", True),
+        ("csv a", "csv *", False),
+        ("graphql a", "graphql $.a", True),
+        ("graphql a", "graphql (a)", False),
+        ("graphql (a)", "graphql (a)", True),
         # Only the engine knows what these find.
         ("body $..b", "body $.a.b", False),
         ("body $.a[?@.b > 1]", "body $.a[*]", False),
@@ -159,6 +174,9 @@ def test_two_selectors_tie_where_one_field_can_be_found_by_both(
 @pytest.mark.parametrize(
     "text",
     [
+        "graphql a.b",
+        "graphql (a",
+        "graphql a b",
         "part a b",
         "part * filename",
         "part a[*] $.b",

@@ -3,18 +3,21 @@
 //! Only what stands outside all braces matters: the keywords of the definitions. A document with anything
 //! else there than queries and fragments, or that does not read as one, may change something.
 
+use crate::graphql::{Lexer, Token};
+
 /// Whether every operation of the document is a query.
 pub fn reads_only(document: &str) -> bool {
-    let mut rest = document.as_bytes();
+    let mut lexer = Lexer::new(document);
     let mut operations = 0;
     // What was opened and not closed yet; a definition begins where nothing is.
     let mut open: Vec<u8> = Vec::new();
     let mut begins = true;
     loop {
-        let Some(token) = next(&mut rest) else { return false };
+        let Some(token) = lexer.token() else { return false };
         match token {
+            Token::Comment | Token::ByteOrderMark => {}
             Token::End => return open.is_empty() && begins && operations > 0,
-            Token::Open(byte) => {
+            Token::Mark(byte @ (b'{' | b'(' | b'[')) => {
                 if open.is_empty() && begins {
                     // `{` alone is a query without a name.
                     if byte != b'{' {
@@ -28,7 +31,7 @@ pub fn reads_only(document: &str) -> bool {
                     return false;
                 }
             }
-            Token::Close(byte) => {
+            Token::Mark(byte @ (b'}' | b')' | b']')) => {
                 let fits = matches!(
                     (open.pop(), byte),
                     (Some(b'{'), b'}') | (Some(b'('), b')') | (Some(b'['), b']')
@@ -40,84 +43,16 @@ pub fn reads_only(document: &str) -> bool {
                 begins = open.is_empty() && byte == b'}';
             }
             Token::Name(name) if open.is_empty() && begins => match name {
-                b"query" => {
+                "query" => {
                     operations += 1;
                     begins = false;
                 }
-                b"fragment" => begins = false,
+                "fragment" => begins = false,
                 _ => return false,
             },
-            Token::Other if open.is_empty() && begins => return false,
-            Token::Name(_) | Token::Other => {}
+            _ if open.is_empty() && begins => return false,
+            _ => {}
         }
-    }
-}
-
-enum Token<'d> {
-    Open(u8),
-    Close(u8),
-    Name(&'d [u8]),
-    /// A string, a number or another mark.
-    Other,
-    End,
-}
-
-/// The next token; None where there is none to be read (GraphQL, October 2021, §2.1).
-fn next<'d>(rest: &mut &'d [u8]) -> Option<Token<'d>> {
-    loop {
-        let Some((first, after)) = rest.split_first() else { return Some(Token::End) };
-        match first {
-            b' ' | b'\t' | b'\n' | b'\r' | b',' => *rest = after,
-            0xEF if after.starts_with(&[0xBB, 0xBF]) => *rest = &after[2..],
-            b'#' => {
-                let end = after.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(after.len());
-                *rest = &after[end..];
-            }
-            b'{' | b'(' | b'[' => {
-                *rest = after;
-                return Some(Token::Open(*first));
-            }
-            b'}' | b')' | b']' => {
-                *rest = after;
-                return Some(Token::Close(*first));
-            }
-            b'"' => {
-                *rest =
-                    if after.starts_with(b"\"\"") { after_block(&after[2..])? } else { after_string(after)? };
-                return Some(Token::Other);
-            }
-            byte if byte.is_ascii_alphabetic() || *byte == b'_' => {
-                let length = rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
-                let (name, after) = rest.split_at(length.unwrap_or(rest.len()));
-                *rest = after;
-                return Some(Token::Name(name));
-            }
-            byte if byte.is_ascii_digit() || b"!$&.:=@|-+".contains(byte) => {
-                *rest = after;
-                return Some(Token::Other);
-            }
-            _ => return None,
-        }
-    }
-}
-
-fn after_string(mut rest: &[u8]) -> Option<&[u8]> {
-    loop {
-        rest = match rest {
-            [b'"', after @ ..] => return Some(after),
-            [b'\n' | b'\r', ..] | [] | [b'\\'] => return None,
-            [b'\\', _, after @ ..] | [_, after @ ..] => after,
-        };
-    }
-}
-
-fn after_block(mut rest: &[u8]) -> Option<&[u8]> {
-    loop {
-        rest = match rest {
-            [b'"', b'"', b'"', after @ ..] => return Some(after),
-            [b'\\', b'"', b'"', b'"', after @ ..] | [_, after @ ..] => after,
-            [] => return None,
-        };
     }
 }
 

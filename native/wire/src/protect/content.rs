@@ -18,7 +18,7 @@ use super::policy::Policy;
 use super::selector::BodyKind;
 use super::signals::NOWHERE;
 use super::told::{Breach, Told};
-use super::{document, multipart};
+use super::{csv, document, graphql, multipart};
 use crate::error::Code;
 use crate::sign::digest::Hash;
 
@@ -48,11 +48,13 @@ pub fn rewrite(headers: &HeaderMap, body: &[u8], told: &mut Told<'_>) -> Result<
     let body = match kind {
         BodyKind::Json => document::rewrite(body, told)?,
         _ if signals.is_some() => return Err(nowhere()),
+        BodyKind::Graphql => graphql::rewrite(body, told)?,
         BodyKind::Form => {
             let text = std::str::from_utf8(body)
                 .map_err(|_| Breach::new(Code::Unparseable, "The form is not UTF-8."))?;
             named::rewrite(Kind::Form, text, told)?.into_bytes()
         }
+        BodyKind::Table => csv::rewrite(&media_type, body, told)?,
         BodyKind::Parts => return multipart::rewrite(&media_type, body, told).map(Some),
     };
     Ok(Some(Content { body: body.into(), media_type: None }))
@@ -68,6 +70,8 @@ fn kind_of(headers: &HeaderMap, policy: &Policy) -> Result<(BodyKind, MediaType)
     let kind = match media_type.kind.as_str() {
         "application/x-www-form-urlencoded" => Some(BodyKind::Form),
         "multipart/form-data" => Some(BodyKind::Parts),
+        "text/csv" => Some(BodyKind::Table),
+        _ if media_type.is_json() && policy.reads(BodyKind::Graphql) => Some(BodyKind::Graphql),
         _ => media_type.is_json().then_some(BodyKind::Json),
     };
     if let Some(kind) = kind.filter(|kind| policy.reads(*kind)) {

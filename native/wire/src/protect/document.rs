@@ -65,6 +65,22 @@ pub fn rewritten<'n>(
     place: Place<'n>,
     told: &mut Told<'_>,
 ) -> Result<Node<'n>, Breach> {
+    // A document of which nothing goes out is still one of its kind.
+    Ok(claimed(root, rules, above, place, told)?.unwrap_or(match root {
+        Node::List(_) => Node::List(Vec::new()),
+        Node::Map(_) => Node::Map(Vec::new()),
+        _ => Node::Null,
+    }))
+}
+
+/// The same of what need not be there; None where nothing of it goes out.
+pub fn claimed<'n>(
+    root: &'n Node<'n>,
+    rules: &Ruled<'_>,
+    above: Option<Claim>,
+    place: Place<'n>,
+    told: &mut Told<'_>,
+) -> Result<Option<Node<'n>>, Breach> {
     let alive: Vec<Alive<'_>> = rules
         .iter()
         .filter_map(|(rule, path)| match path {
@@ -74,13 +90,7 @@ pub fn rewritten<'n>(
         .collect();
     let found = found_by_queries(rules, root);
     let mut walk = Walk { told, found, place };
-    let fresh = walk.node(root, 0, &alive, above)?;
-    // A document of which nothing goes out is still one of its kind.
-    Ok(fresh.unwrap_or(match root {
-        Node::List(_) => Node::List(Vec::new()),
-        Node::Map(_) => Node::Map(Vec::new()),
-        _ => Node::Null,
-    }))
+    walk.node(root, 0, &alive, above)
 }
 
 struct Walk<'t, 'p, 'n> {

@@ -6,15 +6,17 @@
 //! it later. What cannot be read, or what no rule lets go, is refused.
 //!
 //! [`policy`] is what is declared, [`selector`] where fields are, [`act`] what becomes of one, [`told`] what the
-//! record says of it; [`sample`] shows it all of a sample. [`document`], [`named`] and [`multipart`] are what is read, [`survive`] looks
+//! record says of it; [`sample`] shows it all of a sample. [`document`], [`graphql`], [`named`], [`multipart`] and [`csv`] are what is read, [`survive`] looks
 //! once more at what was written. [`hash`], [`tokenise`], [`ff1`] and [`jwe`] make what stands for a value, by
 //! [`keys`] of the client; [`signals`] tell the provider what a person decided; [`restore`] turns tokens in answers into values again.
 
 pub mod act;
 pub mod content;
+pub mod csv;
 pub mod document;
 pub mod ff1;
 pub mod generalise;
+pub mod graphql;
 pub mod hash;
 pub mod jwe;
 pub mod keys;

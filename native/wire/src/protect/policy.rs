@@ -111,6 +111,15 @@ impl RawPolicy {
         }
         let rules = self.fields.into_iter().map(RawRule::compile).collect::<Result<Vec<_>, _>>();
         let rules = rules.map_err(|why| format!("{place}: {why}"))?;
+        let reads = |kind| rules.iter().any(|rule| rule.target.body_kind() == Some(kind));
+        if reads(BodyKind::Json) && reads(BodyKind::Graphql) {
+            return Err(format!("{place} has rules for `body` and for `graphql`"));
+        }
+        if let Some(rule) = rules.iter().find(|rule| {
+            matches!(rule.target, Target::Literal(_)) && !matches!(rule.act, Act::Allow | Act::Reject)
+        }) {
+            return Err(format!("{place}: `{}` would make another query", rule.at));
+        }
         let mut parameters: HashMap<u32, Vec<(usize, usize)>> = HashMap::new();
         for (number, rule) in rules.iter().enumerate() {
             let Target::Parameter(name) = &rule.target else { continue };

@@ -35,19 +35,32 @@ pub enum Target {
     InPart(Box<str>, Path),
     /// The file's name of the part of this name.
     FileName(Box<str>),
+    /// Below the variables of a GraphQL request.
+    Graphql(Path),
+    /// A column of a table.
+    Csv(Step),
+    /// What a GraphQL query itself gives the argument, or the variable, of this name.
+    Literal(Box<str>),
 }
 
 /// What a body can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyKind {
     Json,
+    Graphql,
     Form,
     Parts,
+    Table,
 }
 
 impl BodyKind {
-    pub const ALL: [(Self, &str); 3] =
-        [(Self::Json, "JSON"), (Self::Form, "forms"), (Self::Parts, "`multipart/form-data`")];
+    pub const ALL: [(Self, &str); 5] = [
+        (Self::Json, "JSON"),
+        (Self::Graphql, "GraphQL"),
+        (Self::Form, "forms"),
+        (Self::Parts, "`multipart/form-data`"),
+        (Self::Table, "`text/csv`"),
+    ];
 }
 
 impl Target {
@@ -55,8 +68,10 @@ impl Target {
     pub fn body_kind(&self) -> Option<BodyKind> {
         match self {
             Self::Body(_) => Some(BodyKind::Json),
+            Self::Graphql(_) | Self::Literal(_) => Some(BodyKind::Graphql),
             Self::Form(_) => Some(BodyKind::Form),
             Self::Part(_) | Self::InPart(..) | Self::FileName(_) => Some(BodyKind::Parts),
+            Self::Csv(_) => Some(BodyKind::Table),
             Self::Query(_) | Self::Header(_) | Self::Parameter(_) => None,
         }
     }
@@ -65,6 +80,7 @@ impl Target {
         match self {
             Self::Body(Path::Steps(steps))
             | Self::InPart(_, Path::Steps(steps))
+            | Self::Graphql(Path::Steps(steps))
             | Self::Form(steps)
             | Self::Query(steps)
             | Self::Part(steps) => steps.len(),
@@ -137,6 +153,9 @@ impl FromStr for Selector {
                     .map_err(|_| format!("`{text}` names no header field"))?,
             ),
             "path" => Target::Parameter(place.into()),
+            "csv" if place == "*" => Target::Csv(Step::Every),
+            "csv" => Target::Csv(Step::Name(place.into())),
+            "graphql" => graphql(place).map_err(|why| format!("`{text}`: {why}"))?,
             "part" => part(place).map_err(|why| format!("`{text}`: {why}"))?,
             _ => return Err(format!("`{text}`: there is no `{kind}` to select in")),
         };
@@ -159,6 +178,22 @@ fn body(place: &str) -> Result<Path, String> {
     }
     let path = JsonPath::parse(place).map_err(|error| format!("it is no JSONPath of RFC 9535: {error}"))?;
     Ok(steps(place).map_or_else(|| Path::Any(Box::new(path)), Path::Steps))
+}
+
+/// `NAME`, `$.a`, `/a` or `(NAME)`.
+fn graphql(place: &str) -> Result<Target, String> {
+    if place.starts_with(['$', '/']) {
+        return body(place).map(Target::Graphql);
+    }
+    let literal = place.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
+    let name = literal.unwrap_or(place);
+    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Err("it is no name of GraphQL".into());
+    }
+    Ok(match literal {
+        Some(name) => Target::Literal(name.into()),
+        None => Target::Graphql(Path::Steps(vec![Step::Name(name.into())])),
+    })
 }
 
 /// `NAME`, `NAME filename`, `NAME $.a` or `NAME /a`.
@@ -299,6 +334,18 @@ mod tests {
     }
 
     #[test]
+    fn variables_and_arguments_are_told_apart() {
+        let steps = |text| match target(text) {
+            Target::Graphql(Path::Steps(steps)) => steps,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(steps("graphql input"), vec![name("input")]);
+        assert_eq!(steps("graphql $.input[*]"), vec![name("input"), Step::Every]);
+        assert_eq!(steps("graphql /input"), vec![name("input")]);
+        assert!(matches!(target("graphql (first)"), Target::Literal(argument) if &*argument == "first"));
+    }
+
+    #[test]
     fn other_paths_are_followed_by_the_library() {
         for path in ["$..a", "$.a[?@.b > 1]", "$[-1]", "$[0:2]", "$['a','b']", "$['a\\u0062']", "$ .a"] {
             assert_eq!(steps_of(&format!("body {path}")), None, "{path}");
@@ -318,6 +365,9 @@ mod tests {
             "bdy $.a",
             "header a b",
             "part ",
+            "graphql a.b",
+            "graphql (a b)",
+            "graphql (a",
             "part a b",
             "part * filename",
             "part a[*] $.b",

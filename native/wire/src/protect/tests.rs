@@ -342,6 +342,98 @@ fn what_a_rule_keeps_is_found_in_other_parts_and_their_names() {
 }
 
 #[test]
+fn variables_of_a_query_have_rules_and_its_literals_too() {
+    let fields = json!([
+        {"at": "graphql $.input.email", "do": {"mask": {"keep": 2}}},
+        {"at": "graphql $.input.tags[*]", "do": "allow"},
+        {"at": "graphql $..secret", "do": "drop"},
+        {"at": "graphql id", "do": "allow"},
+        {"at": "graphql (first)", "do": "allow"},
+        {"at": "graphql (last)", "do": "reject"},
+    ]);
+    let with = |body: &Json| body_sent(&fields, JSON, body.to_string().as_bytes());
+    let query = "query Q($input: In!) { a(input: $input, first: 10) @include(if: true) { b } }";
+    let variables = json!({"input": {"email": "jane@example.com", "tags": ["x"], "secret": 1}, "id": 7});
+    let sent = with(&json!({"query": query, "variables": variables, "operationName": "Q"})).expect("ok");
+    let sent: Json = serde_json::from_str(&sent).expect("JSON");
+    assert_eq!(
+        sent,
+        json!({"query": query, "operationName": "Q",
+               "variables": {"input": {"email": "**************om", "tags": ["x"]}, "id": 7}})
+    );
+    assert!(with(&json!({"query": "{ a }", "variables": null, "operationName": null})).is_ok());
+    for (body, why) in [
+        (json!([{"query": "{ a }"}]), "not one object"),
+        (json!({"variables": {}}), "no text as its `query`"),
+        (json!({"query": ["{ a }"]}), "no text as its `query`"),
+        (json!({"query": "{ a", "variables": {}}), "not as GraphQL has it"),
+        (json!({"query": "{ a # jane\n }"}), "comment"),
+        (json!({"query": "{ a(email: \"jane\") }"}), "`graphql (email)`"),
+        (json!({"query": "{ a(email: JANE) }"}), "`graphql (email)`"),
+        (json!({"query": "{ a(input: {email: [1]}) }"}), "`graphql (input)`"),
+        (json!({"query": "query($email: String = \"jane\") { a }"}), "`graphql (email)`"),
+        (json!({"query": "{ a(last: 3) }"}), "`graphql (last)`"),
+        (json!({"query": "{ a }", "operationName": "jane"}), "names no operation"),
+        (json!({"query": "{ a }", "operationName": 1}), "no text"),
+        (json!({"query": "{ a }", "variables": "{}"}), "is no object"),
+        (json!({"query": "{ a }", "variables": {"phone": 1}}), "`graphql $.phone`"),
+        (json!({"query": "{ a }", "extensions": {"x": 1}}), "`body $.extensions.x`"),
+        (json!({"query": "{ a }", "jane": 1}), "`body $.jane`"),
+        (json!({"query": "{ a(first: 4111111111111111) }"}), ""),
+    ] {
+        let result = with(&body);
+        assert_eq!(result.is_ok(), why.is_empty(), "{body} {result:?}");
+        assert!(result.map_or_else(|breach| breach.detail.contains(why), |_| true), "{body}");
+    }
+    let hidden = json!({"query": "{ a(first: \"jane@example.com\") }", "variables": variables});
+    assert!(with(&hidden).expect_err("in clear").detail.contains("stands elsewhere"));
+}
+
+#[test]
+fn columns_of_a_table_have_rules() {
+    let headers = &[("content-type", "text/csv; charset=utf-8; header=present")];
+    let fields = json!([
+        {"at": "csv *", "do": "drop"},
+        {"at": "csv first name", "do": "allow"},
+        {"at": "csv email", "do": {"mask": {"keep": 4}}},
+        {"at": "csv lat", "do": {"generalise": {"geo": 1}}},
+        {"at": "csv ssn", "personal": true, "do": "drop"},
+    ]);
+    let with = |unknown: &str, fields: &Json, body: &str| {
+        let sample = Sample { headers, body: body.as_bytes(), ..EMPTY };
+        sent(unknown, fields, &sample)
+            .map(|(fresh, ..)| String::from_utf8(fresh.body.expect("a body").to_vec()).expect("UTF-8"))
+    };
+    assert_eq!(
+        with("reject", &fields, "x,first name,email,lat,ssn\n1,\"Ann, A.\",ann@x.example,-48.13,078-05-1120\n2,,b@x.example,11.5,\n").expect("ok"),
+        "first name,email,lat\r\n\"Ann, A.\",*********mple,-48.1\r\n,*******mple,11.5\r\n"
+    );
+    assert_eq!(with("reject", &json!([{"at": "csv a", "do": "drop"}]), "a\r\n1\r\n").expect("ok"), "");
+    assert_eq!(
+        with("drop", &json!([{"at": "csv a", "do": "allow"}]), "a,b\r\n\"\",2\r\n").expect("ok"),
+        "a\r\n\"\"\r\n"
+    );
+    let one = json!([{"at": "csv a", "do": {"generalise": "year"}}]);
+    for (body, why) in [
+        ("a,b\r\n", "no rule for `csv b`"),
+        ("a,jane@x.example\r\n", "no rule for `csv …`"),
+        ("A\r\n", "no rule for `csv A`"),
+        ("a,a\r\n", "two columns of one name"),
+        ("a,\r\n", "or one without"),
+        ("a\r\n1987-05-23\r\nMay\r\n", "`csv a[1]`"),
+        ("a\r\n1,2\r\n", "more or fewer fields"),
+    ] {
+        let breach = with("reject", &one, body).expect_err("refused");
+        assert!(breach.detail.contains(why), "{}", breach.detail);
+    }
+    let hidden = with("reject", &fields, "first name,ssn\r\nann 078-05-1120,078-05-1120\r\n");
+    assert!(hidden.expect_err("in clear").detail.contains("stands elsewhere"));
+    let body = b"a\r\n1\r\n";
+    let absent = Sample { headers: &[("content-type", "text/csv; header=absent")], body, ..EMPTY };
+    assert!(sent("reject", &json!([{"at": "csv *", "do": "allow"}]), &absent).is_err());
+}
+
+#[test]
 fn query_path_and_header_fields_have_rules_too() {
     let fields = json!([
         {"at": "query email", "do": {"mask": {"keep": 2}}},
@@ -497,6 +589,7 @@ fn a_policy_that_makes_no_sense_is_not_taken() {
         json!({"at": "body $.[", "do": "allow"}),
         json!({"at": "nowhere x", "do": "allow"}),
         json!({"at": "path id", "do": "drop"}),
+        json!({"at": "graphql (first)", "do": "drop"}),
     ] {
         let raw = json!({"name": "p", "operations": [0], "purpose": "x", "unknown_fields": "reject",
                          "body_bytes": 1, "fields": [field]});

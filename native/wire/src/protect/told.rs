@@ -216,6 +216,21 @@ impl<'p> Told<'p> {
         place: &Place<'_>,
     ) -> Result<Outcome, Breach> {
         let outcome = self.judge(rule, value, place);
+        self.settle(rule, value, place, outcome)
+    }
+
+    /// Refuse what no rule could be asked about.
+    pub fn refuse(&mut self, value: Value<'_>, place: &Place<'_>, breach: Breach) -> Result<Outcome, Breach> {
+        self.settle(None, value, place, Err(breach))
+    }
+
+    fn settle(
+        &mut self,
+        rule: Option<usize>,
+        value: Value<'_>,
+        place: &Place<'_>,
+        outcome: Result<Outcome, Breach>,
+    ) -> Result<Outcome, Breach> {
         if self.trail.is_none() {
             return match outcome {
                 Err(breach) if self.reports && !breach.is_hard => {
@@ -301,10 +316,12 @@ impl<'p> Told<'p> {
     /// Look at a name that goes out because of a rule for what it stands in.
     pub fn trip(&mut self, rule: Option<usize>, name: &str, place: &Place<'_>) -> Result<(), Breach> {
         let rule = rule.map(|number| &self.policy.rules[number]).filter(|rule| rule.act.shows());
-        if rule.is_none() {
-            return Ok(());
-        }
-        match self.look(&self.policy.assert_absent, rule, name, place) {
+        if rule.is_none() { Ok(()) } else { self.passes(rule, name, place) }
+    }
+
+    /// Look at a text that goes out as it is.
+    pub fn passes(&mut self, rule: Option<&Rule>, text: &str, place: &Place<'_>) -> Result<(), Breach> {
+        match self.look(&self.policy.assert_absent, rule, text, place) {
             Err(breach) if (self.reports && !breach.is_hard) || self.trail.is_some() => {
                 self.breach.get_or_insert(breach);
                 Ok(())
@@ -401,6 +418,7 @@ pub struct Place<'n> {
 enum Tail {
     Document,
     FileName,
+    Argument,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -417,6 +435,11 @@ impl<'n> Place<'n> {
     /// A document, which may stand in what has a name.
     pub fn document(kind: &'static str, name: Option<&'n str>) -> Self {
         Self { kind, name, tail: Some(Tail::Document), steps: Vec::new() }
+    }
+
+    /// What a GraphQL query itself gives an argument.
+    pub fn argument(name: &'n str) -> Self {
+        Self { kind: "graphql", name: Some(name), tail: Some(Tail::Argument), steps: Vec::new() }
     }
 
     pub fn file_name(part: &'n str) -> Self {
@@ -437,11 +460,13 @@ impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = if f.alternate() { |name| name } else { shown };
         f.write_str(self.kind)?;
-        if let Some(name) = self.name {
-            write!(f, " {}", shown(name))?;
+        match self.name.map(shown) {
+            Some(name) if self.tail == Some(Tail::Argument) => write!(f, " ({name})")?,
+            Some(name) => write!(f, " {name}")?,
+            None => {}
         }
         match self.tail {
-            None => {}
+            None | Some(Tail::Argument) => {}
             Some(Tail::Document) => f.write_str(" $")?,
             Some(Tail::FileName) => f.write_str(" filename")?,
         }
@@ -490,6 +515,7 @@ mod tests {
         assert_eq!(place.to_string(), "body $.people[3].…");
         assert_eq!(Place::named("form", "metadata[a]").to_string(), "form metadata[a]");
         assert_eq!(Place::file_name("cv").to_string(), "part cv filename");
+        assert_eq!(Place::argument("first").to_string(), "graphql (first)");
         let mut place = Place::document("part", Some("Jane Doe"));
         place.push(At::Name("email"));
         assert_eq!(
