@@ -88,6 +88,15 @@ impl Progress {
         self.ends.get().is_some_and(|ends| Instant::now() >= ends)
     }
 
+    /// What has passed of a body that is whole; None where it was not kept.
+    pub fn kept(&self) -> Option<Bytes> {
+        let kept = self.kept.borrow();
+        match kept.as_ref()?.as_slice() {
+            [whole] => Some(whole.clone()),
+            pieces => Some(pieces.concat().into()),
+        }
+    }
+
     fn keep(&self, frame: &Frame<Bytes>) {
         let mut kept = self.kept.borrow_mut();
         match (kept.as_mut(), frame.data_ref()) {

@@ -46,6 +46,7 @@ use crate::forward::way::Way;
 use crate::headers;
 use crate::lease::Lease;
 use crate::listen::{self, Consumer};
+use crate::observe::Sample;
 use crate::origin::Origin;
 use crate::protect::restore::{self, Restoring};
 use crate::protect::with::With;
@@ -274,7 +275,7 @@ async fn call(
 
     // 5. protect: what of it goes out, and in which form. From here on it is what is sent.
     let content = match &allowed.routed.operation.policy {
-        None => going.unprotected(content, trace)?,
+        None => going.unprotected(&parts.headers, content, trace)?,
         Some(policy) => Box::pin(going.protect(policy, consent, &mut parts, content, now, trace)).await?,
     };
 
@@ -385,12 +386,32 @@ impl Going<'_> {
     }
 
     /// Step 5, for an operation without a policy.
-    fn unprotected(&self, content: Content, trace: &mut Trace) -> Result<Content, Refusal> {
+    fn unprotected(
+        &self,
+        headers: &HeaderMap,
+        content: Content,
+        trace: &mut Trace,
+    ) -> Result<Content, Refusal> {
         if self.allowed.refuses_unprotected() {
             return Err(self.allowed.unprotected());
         }
         trace.event.weak = self.query.is_some() || !content.is_empty();
-        Ok(content)
+        let provider = self.allowed.routed.provider;
+        if provider.observe == 0 || !trace.event.weak || !self.is_sampled(provider.observe, trace) {
+            return Ok(content);
+        }
+        let query = outgoing_query(self.query.as_deref(), provider, None);
+        trace.observed = Some(Box::new(Sample::of(query.as_deref().cloned(), headers)));
+        // What passes is kept, and looked at when it has gone.
+        let (body, progress) = self.stream(content, true);
+        Ok(Content::Begun(body, progress))
+    }
+
+    /// Whether this is the one of so many calls that is looked at.
+    fn is_sampled(&self, one_in: u32, trace: &Trace) -> bool {
+        let [a, b, c, d, ..] = self.worker.chance();
+        u32::from_ne_bytes([a, b, c, d]).is_multiple_of(one_in)
+            && self.worker.shared.observing.takes(unix_seconds(trace.event.at_ms))
     }
 
     /// Step 5, for an operation with a policy; `now` is in Unix seconds.

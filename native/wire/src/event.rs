@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use crate::observe::{Sample, Shape};
 use crate::protect::{FieldTold, Would};
 
 /// The steps that are timed, in the order of a call.
@@ -135,6 +136,12 @@ pub struct Event {
     pub agreements: Option<Arc<str>>,
     /// Which decision of whom the call is about let its personal data go, and when it was made.
     pub subject_consent: Option<Box<str>>,
+    /// What went out, until it is looked at; never written.
+    #[serde(skip)]
+    pub observed: Option<Box<Sample>>,
+    /// What was learned of what operations without a policy send, where that is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shapes: Vec<Shape>,
 }
 
 /// A ULID: 48 bits of time, 80 of chance, in Crockford's base 32. Sorts by time.

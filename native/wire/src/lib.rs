@@ -19,6 +19,7 @@ pub mod echo;
 pub mod forward;
 pub mod hooks;
 pub mod listen;
+pub mod observe;
 pub mod protect;
 pub mod record;
 pub mod reserve;

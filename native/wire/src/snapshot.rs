@@ -117,6 +117,8 @@ pub struct Provider {
     pub quotas: Option<Plan>,
     /// Calls of operations that have no policy are refused.
     pub refuses_unprotected: bool,
+    /// Of how many calls of operations that have no policy one is looked at, to learn what they send; 0: none.
+    pub observe: u32,
     /// A fingerprint of the address and TLS rules: a connection proven under others is not reused.
     pub rules: u64,
 }
@@ -567,6 +569,8 @@ mod raw {
         restore: Vec<RawRestoration>,
         #[serde(default)]
         unprotected: Unprotected,
+        #[serde(default)]
+        observe: u32,
         #[serde(default)]
         gates: Vec<RawGate>,
     }
@@ -1031,6 +1035,7 @@ mod raw {
                 dialect: self.dialect.map(Arc::new),
                 quotas: None,
                 refuses_unprotected: self.unprotected == Unprotected::Refuse,
+                observe: self.observe,
                 rules: rules.finish(),
             })
         }

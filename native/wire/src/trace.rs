@@ -22,6 +22,7 @@ use crate::event::{CallId, Event, Step, micros, unix_now};
 use crate::forward::bulkhead::Seat;
 use crate::listen::Consumer;
 use crate::listen::guard::BegunCall;
+use crate::observe::Sample;
 use crate::reserve::{Reservation, Waited};
 use crate::schema;
 use crate::snapshot::ConsumerIndex;
@@ -54,6 +55,8 @@ pub struct Trace {
     pub reservation: Option<Reservation>,
     /// What of it would have been refused.
     pub told: schema::Told,
+    /// What of it is looked at when it has gone out.
+    pub observed: Option<Box<Sample>>,
 }
 
 impl Trace {
@@ -83,6 +86,7 @@ impl Trace {
             awaited: Rc::default(),
             reservation: None,
             told: schema::Told::default(),
+            observed: None,
         }
     }
 
@@ -131,6 +135,7 @@ impl Trace {
             awaited: Rc::default(),
             reservation: None,
             told: schema::Told::default(),
+            observed: None,
         }
     }
 
@@ -258,6 +263,15 @@ impl Trace {
         self.event.detail = Some(detail.into());
     }
 
+    /// Let what went out whole be looked at, by the thread that writes the record.
+    fn observe(&mut self) {
+        let (Some(mut sample), Some(progress)) = (self.observed.take(), &self.progress) else { return };
+        if progress.done.get() && self.event.steps_us.has(Step::Attach) {
+            sample.put(progress.kept());
+            self.event.observed = Some(sample);
+        }
+    }
+
     /// RFC-less but common `Server-Timing`: the milliseconds that were Tidegate's own.
     pub fn own_share(&self) -> String {
         let total = self.started.elapsed();
@@ -286,6 +300,7 @@ impl Drop for Trace {
         if let Some(progress) = &self.progress {
             self.event.sent_bytes = progress.sent.get();
         }
+        self.observe();
         self.worker.shared.calls_ended();
         if let Some(consumer) = self.under_way {
             // What stands in for a provider that failed took as long as the provider's own answer.

@@ -22,6 +22,7 @@ use crate::hooks::Hooks;
 use crate::identity::Keys;
 use crate::lease::Leases;
 use crate::listen::{self, Bound};
+use crate::observe::Budget;
 use crate::protect::keys::Keyring;
 use crate::record::{HOLD, WorkerRecord};
 use crate::reserve::Reserve;
@@ -44,6 +45,8 @@ pub struct Shared {
     /// What agreements end by.
     pub clock: Clock,
     pub faults: Memory,
+    /// How much is looked at to learn from.
+    pub observing: Budget,
     pub token_key: hmac::Key,
     pub ready: AtomicBool,
     pub connections: AtomicU64,
@@ -66,6 +69,7 @@ impl Shared {
             subject_keys: subject::Keys::default(),
             clock: Clock::default(),
             faults: Memory::default(),
+            observing: Budget::default(),
             token_key: hmac::Key::new(hmac::HMAC_SHA256, token_key),
             ready: AtomicBool::new(false),
             connections: AtomicU64::new(0),

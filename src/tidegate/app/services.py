@@ -281,12 +281,13 @@ def load_declaration(path: Path, engine: Engine | None = None) -> Declaration:
     """
     from tidegate.catalog import load
 
-    with _fetching(engine) as fetch:
+    with fetching(engine) as fetch:
         return load(path, fetch=fetch)
 
 
 @contextmanager
-def _fetching(engine: Engine | None) -> Generator[Callable[[str], bytes]]:
+def fetching(engine: Engine | None = None) -> Generator[Callable[[str], bytes]]:
+    """Give what fetches documents: by a running engine, or by one that is started when it is needed."""
     if engine is not None:
         yield lambda url: fetch_document(engine, url)
         return

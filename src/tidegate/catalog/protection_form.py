@@ -34,6 +34,19 @@ def _check_category(text: str) -> str:
     return text
 
 
+TO_BE_SAID = "TODO"
+"""What a draft has where a person must say something."""
+
+
+def _check_purpose(text: str) -> str:
+    if text == TO_BE_SAID:
+        refuse(
+            "this draft does not say yet what the data is sent for",
+            "put the purpose in the place of `TODO`, like `payment` or `marketing.email`",
+        )
+    return _check_category(text)
+
+
 def _check_at(text: str) -> str:
     try:
         read_selector(text)
@@ -45,6 +58,11 @@ def _check_at(text: str) -> str:
 Category = Annotated[
     str,
     AfterValidator(_check_category),
+    WithJsonSchema({"type": "string", "pattern": f"^{CATEGORY_PATTERN}$"}),
+]
+Purpose = Annotated[
+    str,
+    AfterValidator(_check_purpose),
     WithJsonSchema({"type": "string", "pattern": f"^{CATEGORY_PATTERN}$"}),
 ]
 SelectorText = Annotated[str, AfterValidator(_check_at)]
@@ -142,7 +160,7 @@ class ProtectionEntry(Entry):
     """How problems call this policy; its place in the file where absent."""
     operations: list[str] = Field(min_length=1)
     """`PROVIDER:OPERATION`, the operation by id or `METHOD /path`, either with `*`."""
-    purpose: Category
+    purpose: Purpose
     """What the data is sent for, as a dotted word (`payment`, `marketing.email`)."""
     legal_basis: LegalBasis | None = None
     """Why it may be (article 6 of the GDPR)."""

@@ -110,6 +110,7 @@ class _Builder:
             price=entry.price,
             prices=prices_of(entry.prices, operations, self._wrong),
             unprotected=entry.unprotected,
+            observe=entry.observe.one_in if entry.observe else 0,
             party=Party(legal_name=entry.legal_name or "", contact=contact_of(entry.contact)),
             erasures=erasures_of(entry.erasure, operations, self._wrong),
         )

@@ -711,6 +711,19 @@ def _calls_form(value: Any) -> str:
     return "list" if isinstance(value, list) else "mapping"
 
 
+class ObserveEntry(Entry):
+    """How many calls of operations that have no policy are looked at, to draft one."""
+
+    one_in: int = Field(default=10, ge=1, le=1_000_000)
+    """One of so many, chosen by chance."""
+
+
+def _observed(value: Any) -> Any:
+    if isinstance(value, bool):
+        return ObserveEntry() if value else None
+    return value
+
+
 class ProviderEntry(Entry):
     """An organisation's API: a preset, a document, or operations by hand."""
 
@@ -794,6 +807,11 @@ class ProviderEntry(Entry):
     """How it is asked to forget somebody; a list where that differs by kind of subject."""
     unprotected: Unprotected = "observe"
     """`refuse` calls of operations that have no policy under `protection`."""
+    observe: Annotated[
+        ObserveEntry | None,
+        BeforeValidator(_observed, json_schema_input_type=ObserveEntry | bool | None),
+    ] = None
+    """Learn the shapes of such calls, never values, for `tidegate protect suggest`: `true`, or `{one_in: 10}`."""
 
     @model_validator(mode="after")
     def _origin_once(self) -> ProviderEntry:

@@ -91,6 +91,33 @@ class Selector:
         )
 
 
+ANY: Final = Step()
+"""To every child."""
+
+
+def written(kind: SelectorKind, steps: tuple[Step, ...]) -> str | None:
+    """Write a selector of names and `*`; None where a name is one that no selector can say."""
+    if kind == "body":
+        parts = [_body_step(step) for step in steps]
+        text = None if None in parts else f"body ${''.join(filter(None, parts))}"
+    else:
+        base, *keys = (step.name if step.name is not None else "*" for step in steps or (ANY,))
+        text = f"{kind} {base}{''.join(f'[{key}]' for key in keys)}"
+    try:
+        is_right = text is not None and text.isprintable() and read_selector(text).steps == steps
+    except WrongSelectorError:
+        return None
+    return text if is_right else None
+
+
+def _body_step(step: Step) -> str | None:
+    if step.name is None:
+        return "[*]"
+    if re.fullmatch(_SHORTHAND, step.name):
+        return f".{step.name}"
+    return next((f"[{q}{step.name}{q}]" for q in "'\"" if q not in step.name), None)
+
+
 def read_selector(text: str) -> Selector:
     """Read `KIND PLACE`.
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 protect = App(name="protect", help="Show what of requests goes to providers, and in which form.")
 
 protect.command("tidegate.cli.protection_keys:keys", name="keys")
+protect.command("tidegate.cli.suggesting:suggest", name="suggest")
+protect.command("tidegate.cli.suggesting:shapes", name="shapes")
 
 _Path = Annotated[Path, Parameter(help="tidegate.yaml, or the folder that holds it.")]
 _Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]

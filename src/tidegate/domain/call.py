@@ -28,6 +28,21 @@ class WouldRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ShapeRecord:
+    """What stood at one place of some calls, without a value of theirs.
+
+    `at` is a selector of protection policies, with `*` for indexes and for names that may be data; it is
+    empty for a call as a whole. `kind` is `call`, `unread`, or what JSON calls the value. `marks` count
+    what the values looked like.
+    """
+
+    at: str
+    kind: str
+    count: int
+    marks: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class CallRecord:
     """One call. Times: `at_ms` is Unix milliseconds, `*_us` are microseconds.
 
@@ -45,7 +60,8 @@ class CallRecord:
     policy would have made of the call, while it only reports. `agreements` names those by which the
     call's personal data went, with spaces between; `purpose` is the policy's, and `subjects` are those
     whom the call was about, as keyed indexes in hexadecimal. `subject_consent` says what they decided
-    and when, where the policy asks for it: `granted at …`, or `none` and why.
+    and when, where the policy asks for it: `granted at …`, or `none` and why. `shapes` are those of this call and
+    of some before it that are to be counted; they are kept apart from the call.
     """
 
     id: str
@@ -91,6 +107,7 @@ class CallRecord:
     agreements: str | None = None
     subjects: tuple[str, ...] = ()
     subject_consent: str | None = None
+    shapes: tuple[ShapeRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

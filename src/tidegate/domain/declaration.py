@@ -190,6 +190,8 @@ class Provider:
     """How it is asked to forget somebody."""
     unprotected: Unprotected = "observe"
     """What becomes of calls of its operations that have no policy."""
+    observe: int = 0
+    """Of how many such calls one is looked at, to learn what they send; 0: none."""
 
     @property
     def issues(self) -> TokenGrant | Login | None:

@@ -12,13 +12,14 @@ from typing import Any, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from tidegate.domain.call import CallRecord, FieldRecord, WouldRecord
+from tidegate.domain.call import CallRecord, FieldRecord, ShapeRecord, WouldRecord
 
 _AS_WRITTEN: Final = TypeAdapter(CallRecord)
 _PARTS: Final[dict[str, TypeAdapter[Any]]] = {
     "sent": TypeAdapter(tuple[FieldRecord, ...]),
     "withheld": TypeAdapter(tuple[FieldRecord, ...]),
     "would": TypeAdapter(WouldRecord | None),
+    "shapes": TypeAdapter(tuple[ShapeRecord, ...]),
 }
 _FIELDS: Final = tuple(
     entry.name for entry in fields(CallRecord) if entry.name not in {*_PARTS, "weak"}

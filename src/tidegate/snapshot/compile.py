@@ -275,8 +275,11 @@ def _protection(provider: Provider, policies: Mapping[int, Protection], now: dat
         numbers.setdefault(policy.name, []).append(number)
     by_name = {policy.name: policy for policy in policies.values()}
     written = [_policy(by_name[name], of, now) for name, of in numbers.items()]
-    refused = {"unprotected": "refuse"} if provider.unprotected == "refuse" else {}
-    return ({"protection": written} if written else {}) | refused
+    return {
+        **({"protection": written} if written else {}),
+        **({"unprotected": "refuse"} if provider.unprotected == "refuse" else {}),
+        **({"observe": provider.observe} if provider.observe else {}),
+    }
 
 
 def _gates(

@@ -23,6 +23,7 @@ from tidegate.domain.call import CallRecord, FieldRecord, Gap, WouldRecord
 from tidegate.store.database import Database, Turn
 from tidegate.store.ledger import Ledger
 from tidegate.store.schema import calls, gaps, usage_hours
+from tidegate.store.shapes import Shapes
 
 if TYPE_CHECKING:
     import psycopg
@@ -35,8 +36,10 @@ _SAVING: Final = frozenset({"hit", "stale", "collapsed"})
 _JSON_COLUMNS: Final = ("steps_us", "query")
 # Most calls have nothing there: what is empty is NULL.
 _RARE_COLUMNS: Final = ("sent", "withheld", "would", "subjects")
+# Kept in a table of their own, and not with the call.
+_APART: Final = ("shapes",)
 _PLAIN_COLUMNS: Final = tuple(
-    f.name for f in fields(CallRecord) if f.name not in (*_JSON_COLUMNS, *_RARE_COLUMNS)
+    f.name for f in fields(CallRecord) if f.name not in (*_JSON_COLUMNS, *_RARE_COLUMNS, *_APART)
 )
 _COLUMNS: Final = (*_PLAIN_COLUMNS, *_JSON_COLUMNS, *_RARE_COLUMNS)
 _FIELD_RECORDS: Final = TypeAdapter(tuple[FieldRecord, ...])
@@ -79,9 +82,10 @@ class Usage:
 class Calls:
     """The call records."""
 
-    def __init__(self, database: Database, ledger: Ledger) -> None:
+    def __init__(self, database: Database, ledger: Ledger, shapes: Shapes) -> None:
         self._database = database
         self._ledger = ledger
+        self._shapes = shapes
 
     def add(self, records: Sequence[CallRecord]) -> int:
         """Keep the records that are not kept yet; return how many those were."""
@@ -99,6 +103,7 @@ class Calls:
                 self._insert(connection, fresh)
                 self._sum(connection, fresh)
                 self._ledger.add(connection, fresh)
+                self._shapes.add(connection, fresh)
         return len(fresh)
 
     def recent(

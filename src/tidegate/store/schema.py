@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tidegate.store.columns import Instant, Names
 
-HEAD = "0014"
+HEAD = "0015"
 """The newest migration: opening a store compares this, and loads Alembic only when it must."""
 
 metadata = sa.MetaData()
@@ -385,6 +385,22 @@ flows = sa.Table(
     sa.Column("category", sa.Text, primary_key=True),
     sa.Column("action", sa.Text, primary_key=True),
     sa.Column("purpose", sa.Text, primary_key=True),
+    sa.Column("first_ms", sa.BigInteger, nullable=False),
+    sa.Column("last_ms", sa.BigInteger, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+)
+
+# What operations without a policy were seen to send, where that is asked for: places and kinds, counted
+# with each `mark` apart (empty: without one). `place` is a selector, empty for calls as a whole.
+shapes = sa.Table(
+    "shapes",
+    metadata,
+    sa.Column("client", sa.Text, primary_key=True),
+    sa.Column("provider", sa.Text, primary_key=True),
+    sa.Column("operation", sa.Text, primary_key=True),
+    sa.Column("place", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("mark", sa.Text, primary_key=True),
     sa.Column("first_ms", sa.BigInteger, nullable=False),
     sa.Column("last_ms", sa.BigInteger, nullable=False),
     sa.Column("count", sa.BigInteger, nullable=False),

@@ -23,6 +23,7 @@ from tidegate.store.rotations import Rotations
 from tidegate.store.schema import generation
 from tidegate.store.sealed import Sealed
 from tidegate.store.sealing import Sealing
+from tidegate.store.shapes import Shapes
 from tidegate.store.subjects import Subjects
 from tidegate.store.tokens import Tokens
 
@@ -36,7 +37,8 @@ class Store:
         self.tokens = Tokens(database)
         self.connections = Connections(database)
         self.ledger = Ledger(database)
-        self.calls = Calls(database, self.ledger)
+        self.shapes = Shapes(database)
+        self.calls = Calls(database, self.ledger, self.shapes)
         self.subjects = Subjects(database)
         self.acts = Acts(database)
         sealing = Sealing(database)

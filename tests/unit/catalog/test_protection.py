@@ -302,3 +302,22 @@ def test_what_providers_are_told_is_json_with_a_place(tmp_path: Path):
     assert any("google_ads" in one for one in mistakes(tmp_path, asking("    signals: google\n")))
     idle = asking("    signals: meta\n", purpose="sales")
     assert any("consent: required" in one for one in mistakes(tmp_path, idle))
+
+
+@pytest.mark.parametrize(
+    ("said", "one_in"),
+    [("", 0), ("observe: false", 0), ("observe: true", 10), ("observe: {one_in: 3}", 3)],
+)
+def test_what_is_observed_is_asked_for(tmp_path: Path, said: str, one_in: int):
+    head = CRM.replace("    auth: bearer\n", f"    auth: bearer\n    {said}\n")
+    (provider,) = declared(tmp_path, policy("[]"), head=head).providers
+    assert provider.observe == one_in
+    compiled = json.loads(compile_snapshot(load(tmp_path), 1, (), ()))
+    assert compiled["providers"][0].get("observe", 0) == one_in
+
+
+@pytest.mark.parametrize("said", ["yes please", "{one_in: 0}", "{every: 3}", "3"])
+def test_what_is_observed_is_said_in_its_own_words(tmp_path: Path, said: str):
+    head = CRM.replace("    auth: bearer\n", f"    auth: bearer\n    observe: {said}\n")
+    with pytest.raises(ConfigErrors):
+        declared(tmp_path, policy("[]"), head=head)

@@ -84,6 +84,25 @@ pub fn find(
     views::any(text, &mut |view| wanted.iter().copied().find(|one| is_in(*one, view, live)))
 }
 
+/// All that stands in a text, or in one of its views.
+pub fn all(text: &str) -> Vec<Detector> {
+    const ALL: [Detector; 6] =
+        [Detector::Pan, Detector::Iban, Detector::Email, Detector::Secret, Detector::Jwt, Detector::Entropy];
+    let mut found = Vec::new();
+    if text.len() >= SHORTEST {
+        views::any(text, &mut |view| {
+            let more = ALL.into_iter().filter(|one| is_in(*one, view, None));
+            for one in more {
+                if !found.contains(&one) {
+                    found.push(one);
+                }
+            }
+            None::<()>
+        });
+    }
+    found
+}
+
 /// Nothing that is looked for is shorter.
 const SHORTEST: usize = 6;
 

@@ -67,13 +67,10 @@ fn kind_of(headers: &HeaderMap, policy: &Policy) -> Result<(BodyKind, MediaType)
     let media_type = MediaType::read(value).ok_or_else(|| {
         unparseable("The `Content-Type` is not `type/subtype` with plain parameters, in UTF-8.".into())
     })?;
-    let kind = match media_type.kind.as_str() {
-        "application/x-www-form-urlencoded" => Some(BodyKind::Form),
-        "multipart/form-data" => Some(BodyKind::Parts),
-        "text/csv" => Some(BodyKind::Table),
-        _ if media_type.is_json() && policy.reads(BodyKind::Graphql) => Some(BodyKind::Graphql),
-        _ => media_type.is_json().then_some(BodyKind::Json),
-    };
+    let kind = media_type.body_kind().map(|kind| match kind {
+        BodyKind::Json if policy.reads(BodyKind::Graphql) => BodyKind::Graphql,
+        kind => kind,
+    });
     if let Some(kind) = kind.filter(|kind| policy.reads(*kind)) {
         return Ok((kind, media_type));
     }
@@ -106,6 +103,16 @@ pub struct MediaType {
 }
 
 impl MediaType {
+    /// Of which kind of body, where policies read it.
+    pub fn body_kind(&self) -> Option<BodyKind> {
+        match self.kind.as_str() {
+            "application/x-www-form-urlencoded" => Some(BodyKind::Form),
+            "multipart/form-data" => Some(BodyKind::Parts),
+            "text/csv" => Some(BodyKind::Table),
+            _ => self.is_json().then_some(BodyKind::Json),
+        }
+    }
+
     /// None where it could be read in two ways, or names a charset other than UTF-8.
     pub fn read(value: &str) -> Option<Self> {
         let mut parts = value.split(';');

@@ -34,6 +34,11 @@ pub fn generalise(to: Generality, value: Value<'_>) -> Result<Fresh, Unfit> {
     fresh.ok_or(Unfit::Cannot(unfit))
 }
 
+/// Whether a text is a date of a day, with a time or not.
+pub fn is_day(text: &str) -> bool {
+    date(text, "2027-01-31".len()).is_some()
+}
+
 /// The first `kept` bytes of a date, which is one in whole: `2027`, `2027-01`, `2027-01-31`, with a time or not.
 fn date(text: &str, kept: usize) -> Option<String> {
     let (day, time) = match text.split_once(['T', 't', ' ']) {

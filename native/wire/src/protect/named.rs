@@ -25,14 +25,15 @@ pub enum Kind {
     Query,
 }
 
-struct Pair<'r> {
-    name: Cow<'r, str>,
+#[derive(Debug)]
+pub struct Pair<'r> {
+    pub name: Cow<'r, str>,
     /// None where there is no `=`.
-    value: Option<Cow<'r, str>>,
+    pub value: Option<Cow<'r, str>>,
 }
 
 impl Kind {
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Form => "form",
             Self::Query => "query",
@@ -103,7 +104,7 @@ pub fn most_claiming<'p>(rules: impl Iterator<Item = (usize, &'p [Step])>, name:
     most_specific(rules.filter(|(_, steps)| taken(steps)).map(|(rule, steps)| (rule, rank(steps))))
 }
 
-fn read(kind: Kind, raw: &str) -> Result<Vec<Pair<'_>>, Breach> {
+pub fn read(kind: Kind, raw: &str) -> Result<Vec<Pair<'_>>, Breach> {
     let unparseable = |why: &str| Breach::new(Code::Unparseable, format!("The {} {why}.", kind.word()));
     let mut pairs = Vec::new();
     for pair in raw.split('&').filter(|pair| !pair.is_empty()) {

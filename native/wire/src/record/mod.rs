@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::event::Event;
+use crate::observe::learn::Learner;
 use spool::Spool;
 
 /// How many events a worker may hold.
@@ -57,9 +58,13 @@ impl Recorder {
 }
 
 fn write(batches: &Receiver<Vec<Event>>, spool: &Spool, closing: &AtomicBool, lost: &AtomicU64) {
+    let mut learner = Learner::default();
     loop {
         match batches.recv_timeout(Duration::from_millis(100)) {
-            Ok(batch) => {
+            Ok(mut batch) => {
+                for event in &mut batch {
+                    learner.learn(event);
+                }
                 if spool.append(&batch).is_err() {
                     lost.fetch_add(batch.len() as u64, Ordering::Relaxed);
                 }
