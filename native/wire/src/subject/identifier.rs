@@ -62,12 +62,14 @@ fn spelled(kind: &str, identifier: &str) -> Result<String, &'static str> {
     if identifier.chars().any(char::is_control) {
         return Err("the identifier holds a control character");
     }
-    let composed = ComposingNormalizerBorrowed::new_nfc().normalize(identifier.trim());
+    let nfc = ComposingNormalizerBorrowed::new_nfc();
+    let composed = nfc.normalize(identifier.trim());
     match kind {
         "email" if composed.split('@').filter(|part| !part.is_empty()).count() != 2 => {
             Err("an e-mail address has one `@`, and something on either side")
         }
-        "email" => Ok(composed.to_lowercase()),
+        // A letter may be composed in lower case alone (`J̌`, U+01F0).
+        "email" => Ok(nfc.normalize(&composed.to_lowercase()).into_owned()),
         "phone" => telephone(&composed),
         _ => Ok(composed.into_owned()),
     }
