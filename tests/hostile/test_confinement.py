@@ -170,6 +170,7 @@ NOT_MET_HERE = {
     "internal",
     "needs_reconsent",
     "no_agreement",
+    "no_consent",
     "not_cached",
     "not_ready",
     "overloaded",

@@ -30,7 +30,7 @@ LoadModule authn_file_module {modules}/mod_authn_file.so
 LoadModule alias_module {modules}/mod_alias.so
 LoadModule ssl_module {modules}/mod_ssl.so
 LoadModule socache_shmcb_module {modules}/mod_socache_shmcb.so
-LogFormat "%{begin:usec}t %>s" calls
+LogFormat "%{{begin:usec}}t %>s" calls
 CustomLog {folder}/calls.log calls
 SSLEngine on
 SSLCertificateFile {folder}/server.pem
@@ -52,7 +52,7 @@ server.bind = "127.0.0.1"
 server.port = {port}
 server.errorlog = "{folder}/error.log"
 accesslog.filename = "{folder}/calls.log"
-accesslog.format = "%{sec}t %s"
+accesslog.format = "%{{sec}}t %s"
 ssl.engine = "enable"
 ssl.pemfile = "{folder}/server.pem"
 ssl.privkey = "{folder}/server.key"

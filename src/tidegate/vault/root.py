@@ -157,6 +157,9 @@ def open_handed(handed: Secret) -> Root:
 def new_root_beside(path: Path, store: Store) -> Root:
     """Make the key that is to follow the one in a file, beside it; it moves up when it is in force."""
     following = next_file(path)
+    if following.exists() and following.stat().st_size == 0:
+        # Whoever made it was killed before it held a key, so nothing is sealed by one.
+        following.unlink()
     if not following.exists():
         create_root_file(following)
     return Root(_read_file(following, store.directory), f"the file `{path}`")
