@@ -18,6 +18,7 @@ from tidegate.store import Store
 from tidegate.store.schema import keks, sealed_credentials
 from tidegate.vault import RootFile, RootRefused, Vault, VaultLocked, VaultRefused, open_root
 from tidegate.vault.backup import BackupRefused
+from tidegate.vault.root import next_file
 from tidegate.vault.status import status
 
 ONE = connection(id="con_one", name="one")
@@ -53,6 +54,15 @@ def test_a_client_rotation_that_was_cut_off_goes_on(store: Store, vault: Vault):
     assert vault.rotate_client("acme").version == 2
     assert store.sealed.kek("acme", 1) is None
     assert vault.open(ONE)["token"].reveal() == b"kept"
+
+
+def test_a_next_root_key_that_was_never_written_is_made_anew(home: Home):
+    with services(home) as operator:
+        operator.make_root_key()
+        operator.vault.seal(ONE, {"token": Secret("kept")})
+        next_file(home.root_key).touch(0o600)
+        assert rotate_root(operator, None, handover_s=0).retired is not None
+        assert opened(operator.store, home).open(ONE)["token"].reveal() == b"kept"
 
 
 def test_a_root_key_is_replaced_under_a_running_vault(home: Home):
