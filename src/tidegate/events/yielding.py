@@ -11,23 +11,16 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 NICENESS: Final = 15
 """Weight 36 beside the engine's 1,024: on a busy core the drain gets about 3 % of the time."""
 
 SLICE_NS: Final = 100_000
-"""How long an engine's thread asks to run at a time: the least that Linux (6.12 and later) takes.
+"""How long Linux (6.12 and later) lets the thread run on when an engine's thread wants the core.
 
-Whoever asks for less than the running thread has gets the core as soon as it wakes. With equal slices it is
-looked at again with the next tick of the clock, milliseconds later, all of which a call would wait.
+The default is milliseconds, all of which a call would wait. This is the least that Linux takes.
 """
-
-ENGINE_THREAD: Final = "tidegate-wire-"
-"""How the names of the threads begin that carry calls."""
 
 _SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274}
 
@@ -48,7 +41,7 @@ class _Attributes(ctypes.Structure):
 
 
 def yield_to_the_wire() -> None:
-    """Make the calling thread the last to run, and the engine's threads the first.
+    """Make the calling thread the last to run.
 
     Linux keeps niceness by thread; elsewhere it would slow the whole process down, so there nothing
     is changed.
@@ -57,23 +50,12 @@ def yield_to_the_wire() -> None:
         return
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
     number = _SCHED_SETATTR.get(platform.machine())
-    if number is None:
-        return
-    for thread in _engine_threads():
+    if number is not None:
         attributes = _Attributes(
-            size=ctypes.sizeof(_Attributes),
-            sched_nice=os.getpriority(os.PRIO_PROCESS, thread),
-            sched_runtime=SLICE_NS,
+            size=ctypes.sizeof(_Attributes), sched_nice=NICENESS, sched_runtime=SLICE_NS
         )
         # What an older kernel or a sandbox refuses costs calls a little time, and nothing else.
-        ctypes.CDLL(None).syscall(number, thread, ctypes.byref(attributes), 0)
-
-
-def _engine_threads() -> Iterator[int]:
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(OSError):
-            if (task / "comm").read_text().startswith(ENGINE_THREAD):
-                yield int(task.name)
+        ctypes.CDLL(None).syscall(number, 0, ctypes.byref(attributes), 0)
 
 
 def give_way() -> None:
