@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-import httpx
 import pytest
-from support.passage import Passage, put_before
-from support.reading import Reader
-from support.scripted import scripted
-
-from tidegate.sandbox import Authority
-
-SECRET = "jane.doe.1987"
-"""What the policy keeps; no call may bring it to the provider in any form."""
+from support.smuggling import SECRET, Scene, scene_under
 
 POLICY = """
 protection:
@@ -29,29 +20,10 @@ protection:
 CSV = "text/csv"
 
 
-@dataclass
-class Scene:
-    reader: Reader
-    passage: Passage
-
-    def post(self, content: bytes, media_type: str) -> httpx.Response:
-        with httpx.Client(trust_env=False, timeout=20) as client:
-            return client.post(
-                f"{self.passage.base}/people",
-                content=content,
-                headers=self.passage.headers | {"Content-Type": media_type},
-            )
-
-
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    authority, reader = Authority(), Reader()
-    folder = tmp_path_factory.mktemp("columns")
-    with (
-        scripted(authority, reader) as origin,
-        put_before(folder, authority, origin, http="1.1", more=POLICY) as passage,
-    ):
-        yield Scene(reader, passage)
+    with scene_under(POLICY, tmp_path_factory.mktemp("columns")) as scene:
+        yield scene
 
 
 TABLES: dict[str, tuple[str, bytes]] = {
@@ -94,7 +66,7 @@ TABLES: dict[str, tuple[str, bytes]] = {
 def test_a_trick_with_a_table_brings_nothing_to_the_provider(scene: Scene, trick: str):
     media_type, body = TABLES[trick]
     before = len(scene.reader.seen)
-    answer = scene.post(body, media_type)
+    answer = scene.post(body, {"Content-Type": media_type})
     assert answer.json()["code"] in {"undeclared_field", "unparseable"}
     assert len(scene.reader.seen) == before
     assert SECRET not in answer.text
@@ -103,5 +75,5 @@ def test_a_trick_with_a_table_brings_nothing_to_the_provider(scene: Scene, trick
 def test_no_rule_makes_a_formula_of_a_value(scene: Scene):
     before = len(scene.reader.seen)
     table = b"id,email\r\n=1+1,jane-@b\r\n"
-    assert scene.post(table, CSV).status_code == 200
+    assert scene.post(table, {"Content-Type": CSV}).status_code == 200
     assert scene.reader.seen[before].body == b"id,email\r\n=1+1,*****@b\r\n"

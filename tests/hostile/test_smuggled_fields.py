@@ -7,19 +7,10 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-import httpx
 import pytest
-from support.passage import Passage, put_before
-from support.reading import Reader
 from support.running import wait_until
-from support.scripted import scripted
-
-from tidegate.sandbox import Authority
-
-SECRET = "jane.doe.1987"
-"""What the policy keeps; no call may bring it to the provider in any form."""
+from support.smuggling import SECRET, Scene, forms_of, scene_under
 
 POLICY = """
 protection:
@@ -39,36 +30,10 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in SECRET)
 
 
-@dataclass
-class Scene:
-    reader: Reader
-    passage: Passage
-
-    def post(
-        self, content: bytes, headers: dict[str, str], query: str = "", path: str = "/people"
-    ) -> httpx.Response:
-        with httpx.Client(trust_env=False, timeout=20) as client:
-            return client.post(
-                f"{self.passage.base}{path}{query}",
-                content=content,
-                headers=self.passage.headers | headers,
-            )
-
-
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    authority, reader = Authority(), Reader()
-    folder = tmp_path_factory.mktemp("smuggled")
-    with (
-        scripted(authority, reader) as origin,
-        put_before(folder, authority, origin, http="1.1", more=POLICY) as passage,
-    ):
-        yield Scene(reader, passage)
-
-
-def forms_of(secret: str) -> list[bytes]:
-    raw = secret.encode()
-    return [raw, raw.hex().encode(), base64.b64encode(raw).rstrip(b"="), secret.upper().encode()]
+    with scene_under(POLICY, tmp_path_factory.mktemp("smuggled")) as scene:
+        yield scene
 
 
 BODIES: dict[str, tuple[dict[str, str], bytes]] = {

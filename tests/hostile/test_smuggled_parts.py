@@ -5,18 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-import httpx
 import pytest
-from support.passage import Passage, put_before
-from support.reading import Reader
-from support.scripted import scripted
-
-from tidegate.sandbox import Authority
-
-SECRET = "jane.doe.1987"
-"""What the policy keeps; no call may bring it to the provider in any form."""
+from support.smuggling import SECRET, Scene, scene_under
 
 POLICY = """
 protection:
@@ -31,29 +22,10 @@ protection:
 """
 
 
-@dataclass
-class Scene:
-    reader: Reader
-    passage: Passage
-
-    def post(self, content: bytes, headers: dict[str, str]) -> httpx.Response:
-        with httpx.Client(trust_env=False, timeout=20) as client:
-            return client.post(
-                f"{self.passage.base}/people",
-                content=content,
-                headers=self.passage.headers | headers,
-            )
-
-
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    authority, reader = Authority(), Reader()
-    folder = tmp_path_factory.mktemp("parts")
-    with (
-        scripted(authority, reader) as origin,
-        put_before(folder, authority, origin, http="1.1", more=POLICY) as passage,
-    ):
-        yield Scene(reader, passage)
+    with scene_under(POLICY, tmp_path_factory.mktemp("parts")) as scene:
+        yield scene
 
 
 END = "--b--"

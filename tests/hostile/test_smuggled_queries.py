@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
-from support.passage import Passage, put_before
-from support.reading import Reader
-from support.scripted import scripted
-
-from tidegate.sandbox import Authority
-
-SECRET = "jane.doe.1987"
-"""What the policy keeps; no call may bring it to the provider in any form."""
+from support.smuggling import SECRET, Scene, scene_under
 
 POLICY = """
 protection:
@@ -32,30 +24,15 @@ MUTATION = "mutation M($input: In!) { make(input: $input) { id } }"
 EMAIL = {"input": {"email": SECRET}}
 
 
-@dataclass
-class Scene:
-    reader: Reader
-    passage: Passage
-
-    def post(self, document: Any) -> httpx.Response:
-        content = document if isinstance(document, bytes) else json.dumps(document).encode()
-        with httpx.Client(trust_env=False, timeout=20) as client:
-            return client.post(
-                f"{self.passage.base}/graphql",
-                content=content,
-                headers=self.passage.headers | {"Content-Type": "application/json"},
-            )
-
-
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    authority, reader = Authority(), Reader()
-    folder = tmp_path_factory.mktemp("queries")
-    with (
-        scripted(authority, reader) as origin,
-        put_before(folder, authority, origin, http="1.1", more=POLICY) as passage,
-    ):
-        yield Scene(reader, passage)
+    with scene_under(POLICY, tmp_path_factory.mktemp("queries")) as scene:
+        yield scene
+
+
+def post(scene: Scene, document: Any) -> httpx.Response:
+    content = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return scene.post(content, {"Content-Type": "application/json"}, path="/graphql")
 
 
 def queried(text: str, **more: Any) -> dict[str, Any]:
@@ -65,10 +42,10 @@ def queried(text: str, **more: Any) -> dict[str, Any]:
 def test_variables_go_by_their_rules_and_the_query_as_it_is(scene: Scene):
     before = len(scene.reader.seen)
     asked = queried(MUTATION, variables=EMAIL, operationName="M")
-    assert scene.post(asked).status_code == 200
+    assert post(scene, asked).status_code == 200
     sent = json.loads(scene.reader.seen[before].body)
     assert sent == asked | {"variables": {"input": {"email": "***********87"}}}
-    assert scene.post(queried("{ people(first: 10) { id } }")).status_code == 200
+    assert post(scene, queried("{ people(first: 10) { id } }")).status_code == 200
 
 
 REQUESTS: dict[str, Any] = {
@@ -119,7 +96,7 @@ REQUESTS: dict[str, Any] = {
 @pytest.mark.parametrize("trick", REQUESTS)
 def test_a_trick_with_a_query_brings_nothing_to_the_provider(scene: Scene, trick: str):
     before = len(scene.reader.seen)
-    answer = scene.post(REQUESTS[trick])
+    answer = post(scene, REQUESTS[trick])
     assert answer.json()["code"] in {"undeclared_field", "unparseable"}
     assert len(scene.reader.seen) == before
     assert SECRET not in answer.text
