@@ -72,22 +72,10 @@ impl Trace {
             http: if request.version() == http::Version::HTTP_2 { "2" } else { "1.1" },
             ..Event::default()
         };
-        Self {
-            worker: Rc::clone(worker),
-            begun: consumer.begin(),
-            admission: None,
-            started: Instant::now(),
-            event,
-            progress: None,
-            blocks: request.version() < http::Version::HTTP_2 && !request.body().is_end_stream(),
-            seat: None,
-            under_way: None,
-            responding: None,
-            awaited: Rc::default(),
-            reservation: None,
-            told: schema::Told::default(),
-            observed: None,
-        }
+        let mut trace = Self::of(worker, event);
+        trace.begun = consumer.begin();
+        trace.blocks = request.version() < http::Version::HTTP_2 && !request.body().is_end_stream();
+        trace
     }
 
     /// For a call that nobody waits for: to fetch what is to take the place of a stale answer.
@@ -121,8 +109,12 @@ impl Trace {
             weak: known.weak,
             ..Event::default()
         };
+        Self::of(&of.worker, event)
+    }
+
+    fn of(worker: &Rc<Worker>, event: Event) -> Self {
         Self {
-            worker: Rc::clone(&of.worker),
+            worker: Rc::clone(worker),
             begun: None,
             admission: None,
             started: Instant::now(),
