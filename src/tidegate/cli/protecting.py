@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from tidegate.cli.outcome import DONE, REFUSED, Refusal
-from tidegate.cli.reading import DECLARATION, declared_or_in_force
+from tidegate.cli.reading import DECLARATION, what_is_declared
 from tidegate.cli.terminal import (
     BAD,
     GOOD,
@@ -73,7 +73,7 @@ def try_(
     """
     from tidegate.app.protecting import tried
 
-    declaration = _declaration(path)
+    declaration = what_is_declared(path)
     found = tried(declaration, _sample(declaration, _read(sample), operation, media_type))
     if as_json:
         json_out(_as_json(found))
@@ -96,7 +96,7 @@ def list_(
     """List operations with their policies. What has none is weak: all that a call carries goes out."""
     from tidegate.app.protecting import protected
 
-    declaration = _declaration(path)
+    declaration = what_is_declared(path)
     if provider is not None and provider not in {one.name for one in declaration.providers}:
         raise Refusal(f"there is no provider `{provider}`", "`tidegate providers` lists them")
     rows = [
@@ -112,13 +112,6 @@ def list_(
     if open_ones:
         notice(("weak ", WEAK), f"{counted(open_ones, 'operation')} without a policy")
     return DONE
-
-
-def _declaration(path: Path) -> Declaration:
-    declaration = declared_or_in_force(path)
-    if declaration is None:
-        raise Refusal("nothing is declared here or in force", "name the file: `tidegate.yaml`")
-    return declaration
 
 
 def _read(name: str) -> bytes:

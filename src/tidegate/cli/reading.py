@@ -45,6 +45,18 @@ def declared_or_in_force(path: Path) -> Declaration | None:
     return None if current is None else current.declaration
 
 
+def what_is_declared(path: Path) -> Declaration:
+    """Read what `declared_or_in_force` does, where the command needs it.
+
+    Raises:
+        Refusal: there is nothing.
+    """
+    declaration = declared_or_in_force(path)
+    if declaration is None:
+        raise Refusal("nothing is declared here or in force", "name the file: `tidegate.yaml`")
+    return declaration
+
+
 def open_state() -> Services:
     """Open this installation's state for one command: a context manager."""
     from tidegate.app import Home, services

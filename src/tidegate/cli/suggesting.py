@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from tidegate.cli.outcome import DONE, Refusal
-from tidegate.cli.reading import DECLARATION, declaration_file, declared_or_in_force, open_state
+from tidegate.cli.reading import DECLARATION, declaration_file, open_state, what_is_declared
 from tidegate.cli.terminal import (
     GOOD,
     NAME,
@@ -65,7 +65,7 @@ def suggest(
 
     if purpose is not None:
         _check_purpose(purpose)
-    declaration = _declaration(path)
+    declaration = what_is_declared(path)
     _check_client(declaration, client)
     target = _target(declaration, what)
     file = declaration_file(path) if path.exists() else None
@@ -105,7 +105,7 @@ def shapes(
 
     Only what three sampled calls of a client had in common is written down.
     """
-    declaration = _declaration(path)
+    declaration = what_is_declared(path)
     _check_client(declaration, client)
     target = None if what is None else _target(declaration, what)
     provider = None if target is None else target.provider.name
@@ -129,13 +129,6 @@ def shapes(
     else:
         notice(("none", QUIET), "  `observe: true` at a provider learns them")
     return DONE
-
-
-def _declaration(path: Path) -> Declaration:
-    declaration = declared_or_in_force(path)
-    if declaration is None:
-        raise Refusal("nothing is declared here or in force", "name the file: `tidegate.yaml`")
-    return declaration
 
 
 def _target(declaration: Declaration, what: str) -> Target:
