@@ -325,7 +325,7 @@ class Supply:
             if self._unread:
                 self._reread()
             self._follow_store()
-            self._agreements.look()
+            self._agreements.look(self.declaration)
         except StoreError as error:
             self._store_away.met(reason=str(error))
         else:

@@ -52,6 +52,12 @@ class Home:
         )
 
     @property
+    def store_file(self) -> Path | None:
+        """The store's file; None where a database server keeps it."""
+        kind, _, path = self.store_url.partition(":///")
+        return Path(path) if kind == "sqlite" else None
+
+    @property
     def spool(self) -> Path:
         """Where the engine keeps events until the store has them."""
         return self.data / "spool"

@@ -152,5 +152,6 @@ def _unprotected(declaration: Declaration) -> Iterator[Weakness]:
             yield Weakness(
                 f"providers.{provider.name}",
                 f"all that a call of {names} carries goes out: no policy under `protection` is for it; "
-                "`unprotected: refuse` refuses such calls",
+                f"`tidegate protect suggest {provider.name}` drafts one, `unprotected: refuse` refuses "
+                "such calls",
             )

@@ -127,7 +127,7 @@ def end(
 
 @agreements.command
 def warnings(*, as_json: _Json = False) -> int:
-    """Name the agreements that end within 60 days, and subprocessors nobody reviewed for a year."""
+    """Name agreements that end within 60 days or did in the last 30, and old reviews of subprocessors."""
     with open_state() as state:
         found = state.agreements.warnings()
     if as_json:

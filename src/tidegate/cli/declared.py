@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from tidegate.cli.outcome import DONE, REFUSED, Refusal
-from tidegate.cli.reading import DECLARATION, declared_or_in_force, read_declaration
+from tidegate.cli.reading import (
+    DECLARATION,
+    declared_or_in_force,
+    read_declaration,
+    state_if_any,
+)
 from tidegate.cli.terminal import GOOD, NAME, QUIET, WEAK, counted, json_out, notice, say, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tidegate.catalog import Weakness
     from tidegate.domain.declaration import Declaration, Provider
     from tidegate.domain.operation import Operation
 
@@ -26,7 +32,8 @@ def check(path: _Path = DECLARATION, /, *, as_json: _Json = False) -> int:
     """Say what is wrong in a declaration, all at once, and what in it is weak.
 
     A weakness is no error: it is something allowed that lowers the guard, such as a private address
-    range. The exit code is 1 when something is wrong.
+    range. Where this installation has a store, agreements are held against what policies let go. The
+    exit code is 1 when something is wrong.
     """
     from tidegate.catalog import ConfigErrors, load_settings, weaknesses
 
@@ -40,7 +47,7 @@ def check(path: _Path = DECLARATION, /, *, as_json: _Json = False) -> int:
         errors = [{name: getattr(error, name) for name in fields} for error in wrong.errors]
         json_out({"ok": False, "errors": errors, "weaknesses": []})
         return REFUSED
-    weak = [*weaknesses(declaration), *settings.weaknesses()]
+    weak = [*weaknesses(declaration), *settings.weaknesses(), *_agreed(declaration)]
     if as_json:
         found = [{"where": weakness.where, "what": weakness.what} for weakness in weak]
         json_out({"ok": True, "errors": [], "weaknesses": found})
@@ -138,6 +145,16 @@ def schema() -> int:
 
     json_out(json_schema())
     return DONE
+
+
+def _agreed(declaration: Declaration) -> list[Weakness]:
+    from tidegate.app.agreeing import agreement_weaknesses
+
+    state = state_if_any()
+    if state is None:
+        return []
+    with state:
+        return agreement_weaknesses(state, declaration)
 
 
 def _sizes(declaration: Declaration) -> str:

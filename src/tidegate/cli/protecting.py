@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from tidegate.cli.outcome import DONE, REFUSED, Refusal
-from tidegate.cli.reading import DECLARATION, what_is_declared
+from tidegate.cli.reading import DECLARATION, state_if_any, what_is_declared
 from tidegate.cli.terminal import (
     BAD,
     GOOD,
@@ -93,7 +93,10 @@ def list_(
     ] = False,
     as_json: _Json = False,
 ) -> int:
-    """List operations with their policies. What has none is weak: all that a call carries goes out."""
+    """List operations with their policies. What has none is weak: all that a call carries goes out.
+
+    `shapes learned`: calls were seen, of which `tidegate protect suggest` drafts a policy.
+    """
     from tidegate.app.protecting import protected
 
     declaration = what_is_declared(path)
@@ -104,14 +107,26 @@ def list_(
         for one in protected(declaration, provider)
         if everything or one.granted or one.policy is not None
     ]
+    seen = _seen()
     if as_json:
-        json_out([_row_as_json(one) for one in rows])
+        json_out([_row_as_json(one, seen) for one in rows])
         return DONE
-    table(("operation", "policy", "purpose", "sends", "other fields"), map(_row, rows))
+    columns = ("operation", "policy", "purpose", "sends", "other fields")
+    table(columns, (_row(one, seen) for one in rows))
     open_ones = sum(one.policy is None and not _refuses(one) for one in rows)
     if open_ones:
-        notice(("weak ", WEAK), f"{counted(open_ones, 'operation')} without a policy")
+        hint = "`tidegate protect suggest` drafts them"
+        notice(("weak ", WEAK), f"{counted(open_ones, 'operation')} without a policy; {hint}")
     return DONE
+
+
+def _seen() -> set[tuple[str, str]]:
+    """The operations of whose calls shapes were learned."""
+    state = state_if_any()
+    if state is None:
+        return set()
+    with state:
+        return state.store.shapes.operations()
 
 
 def _read(name: str) -> bytes:
@@ -191,10 +206,11 @@ def _as_json(found: TriedSample) -> dict[str, object]:
     return written
 
 
-def _row(one: Protected) -> tuple[str | tuple[str, str], ...]:
+def _row(one: Protected, seen: set[tuple[str, str]]) -> tuple[str | tuple[str, str], ...]:
     name = (f"{one.provider.name}:{one.operation.id}", NAME)
     if one.policy is None:
-        told = ("refused", GOOD) if _refuses(one) else ("none", WEAK)
+        none = "none, shapes learned" if _is_seen(one, seen) else "none"
+        told = ("refused", GOOD) if _refuses(one) else (none, WEAK)
         return name, told, "", "", ""
     until = one.policy.report_until
     mode = f" (reports until {until})" if until else ""
@@ -206,7 +222,11 @@ def _refuses(one: Protected) -> bool:
     return one.provider.unprotected == "refuse"
 
 
-def _row_as_json(one: Protected) -> dict[str, object]:
+def _is_seen(one: Protected, seen: set[tuple[str, str]]) -> bool:
+    return (one.provider.name, one.operation.id) in seen
+
+
+def _row_as_json(one: Protected, seen: set[tuple[str, str]]) -> dict[str, object]:
     policy = one.policy
     return {
         "provider": one.provider.name,
@@ -218,4 +238,5 @@ def _row_as_json(one: Protected) -> dict[str, object]:
         "unknown_fields": policy.unknown_fields if policy else None,
         "report_until": str(policy.report_until) if policy and policy.report_until else None,
         "weak": policy is None and not _refuses(one),
+        "shapes": _is_seen(one, seen),
     }

@@ -64,6 +64,20 @@ def open_state() -> Services:
     return services(Home.from_environment())
 
 
+def state_if_any() -> Services | None:
+    """Open this installation's state where there is one, and make none."""
+    from tidegate.app import Home, services
+    from tidegate.store import StoreError
+
+    home = Home.from_environment()
+    if home.store_file is not None and not home.store_file.exists():
+        return None
+    try:
+        return services(home)
+    except StoreError:
+        return None
+
+
 def ready_vault(state: Services) -> None:
     """Make the root key where there is none and nothing is sealed, and say where it came from."""
     made = state.make_root_key()

@@ -7,17 +7,21 @@ who can write the database can stop data from going, and cannot let any go.
 
 from tidegate.privacy.acts import Acts, ActsAltered, Operator, Verified
 from tidegate.privacy.agreement_form import read_agreement, require_declared
-from tidegate.privacy.agreements import Agreements, Warned
+from tidegate.privacy.agreements import Agreements, Warned, warnings
 from tidegate.privacy.errors import PrivacyRefused
+from tidegate.privacy.gaps import Gap, gaps
 
 __all__ = [
     "Acts",
     "ActsAltered",
     "Agreements",
+    "Gap",
     "Operator",
     "PrivacyRefused",
     "Verified",
     "Warned",
+    "gaps",
     "read_agreement",
     "require_declared",
+    "warnings",
 ]

@@ -18,11 +18,16 @@ from pydantic import TypeAdapter
 from tidegate.catalog.errors import did_you_mean, shown
 from tidegate.domain.act import Act
 from tidegate.domain.agreement import OVERRIDE_MAX, Agreement, Override, Register
+from tidegate.domain.category import covers
 from tidegate.privacy.acts import Acts, ActsAltered, Operator
 from tidegate.privacy.errors import PrivacyRefused
+from tidegate.snapshot.covering import holds
 
 WARNED_DAYS: Final = (60, 30, 7)
 """How many days before an agreement ends its operator hears of it."""
+
+ENDED_DAYS: Final = 30
+"""For how many days it is told that an agreement has ended, and that nothing does what it did."""
 
 REVIEW_AGE: Final = timedelta(days=365)
 """A subprocessor that nobody looked at for longer is warned of."""
@@ -39,7 +44,7 @@ _REASON_MAX: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """An agreement that needs somebody. `days` are those until it ends, or the threshold it passed."""
+    """An agreement that needs somebody. `days` is the threshold before its end that it passed, 0: it ended."""
 
     agreement: Agreement
     days: int | None
@@ -190,13 +195,19 @@ class Agreements:
         return _find(self._acts.verified().acts, override)
 
     def warnings(self) -> list[Warned]:
-        """Name the agreements that end soon, and the subprocessors nobody looked at for a year."""
+        """Name the agreements that end soon or did lately, and subprocessors nobody looked at for a year."""
         return list(warnings(self.register().agreements, self._now()))
 
 
 def warnings(agreements: Iterable[Agreement], now: datetime) -> Iterable[Warned]:
-    """Name what needs somebody, the next to end first."""
-    current = [one for one in agreements if not one.has_ended(now)]
+    """Name what needs somebody: what has ended, then the next to end first."""
+    known = list(agreements)
+    current = [one for one in known if not one.has_ended(now)]
+    for one in known:
+        if one.ends is None or not timedelta() <= now - one.ends <= timedelta(days=ENDED_DAYS):
+            continue
+        if not any(other.is_in_force(now) and _does_as(other, one) for other in current):
+            yield Warned(one, 0, f"ended at {one.ends:%Y-%m-%d %H:%M} UTC, and none follows it")
     ending = sorted((one.ends, one.name, one) for one in current if one.ends is not None)
     for ends, _, one in ending:
         left = ends - now
@@ -210,6 +221,15 @@ def warnings(agreements: Iterable[Agreement], now: datetime) -> Iterable[Warned]
             if now.date() - employed.reviewed > REVIEW_AGE:
                 what = f"subprocessor `{employed.name}` was last reviewed {employed.reviewed}"
                 yield Warned(one, None, what)
+
+
+def _does_as(other: Agreement, one: Agreement) -> bool:
+    """Whether an agreement lets go all that another one did."""
+    return (
+        all(other.is_for(client, one.provider) for client in one.clients)
+        and all(any(covers(wide, word) for wide in other.categories) for word in one.categories)
+        and all(any(holds(wide, word) for wide in other.purposes) for word in one.purposes)
+    )
 
 
 def _register(acts: Iterable[Act]) -> Register:

@@ -113,7 +113,7 @@ def _windows(
 
 def _covers(agreement: Agreement, need: Need) -> bool:
     return any(covers(wider, need.category) for wider in agreement.categories) and any(
-        _holds(wider, need.purpose) for wider in agreement.purposes
+        holds(wider, need.purpose) for wider in agreement.purposes
     )
 
 
@@ -167,7 +167,7 @@ def _lifts(override: Override, client: Client, provider: str, need: Need) -> boo
         override.client == client.name
         and override.provider == provider
         and any(covers(wider, need.category) for wider in override.categories)
-        and any(_holds(wider, need.purpose) for wider in override.purposes)
+        and any(holds(wider, need.purpose) for wider in override.purposes)
     )
 
 
@@ -189,5 +189,6 @@ def _together(agreements: Iterable[Agreement]) -> Window | None:
     return Window(starts, ends, tuple(dict.fromkeys(one.name for one in found)))
 
 
-def _holds(wider: str, narrower: str) -> bool:
+def holds(wider: str, narrower: str) -> bool:
+    """Whether a dotted word is another one, or stands for it."""
     return narrower == wider or narrower.startswith(f"{wider}.")

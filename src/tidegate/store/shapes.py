@@ -86,6 +86,12 @@ class Shapes:
             if not row["mark"]
         )
 
+    def operations(self) -> set[tuple[str, str]]:
+        """Name the providers and operations that shapes are known of."""
+        statement = sa.select(shapes.c.provider, shapes.c.operation).distinct()
+        with self._database.reading() as connection:
+            return {(provider, operation) for provider, operation in connection.execute(statement)}
+
     def delete(
         self, provider: str | None = None, operation: str | None = None, client: str | None = None
     ) -> int:

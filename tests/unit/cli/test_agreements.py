@@ -7,6 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
+
+from tidegate.app import Services
+from tidegate.app.agreeing import AgreementWatch
+from tidegate.app.services import load_declaration
 
 AGREEMENT = """\
 name: acme-mail-dpa
@@ -148,3 +153,67 @@ def test_the_machines_word_on_who_acts_cannot_be_set(
     (act,) = json.loads(applied("acts", "list", "--json").out)
     assert act["operator"] == "anna"
     assert act["login"] != "mallory"
+
+
+POLICY = """\
+  - {consumer: shop, provider: mail, operations: [Send], clients: [acme]}
+protection:
+  - operations: [mail:Send]
+    purpose: marketing.email
+    subjects: [customer]
+    legal_basis: legitimate_interests
+    fields: [{at: body $.to, category: contact.email, do: allow}]
+"""
+
+
+@pytest.fixture
+def policy(environment: Path) -> Path:
+    declared = environment / "tidegate.yaml"
+    declared.write_text(declared.read_text() + POLICY)
+    return declared
+
+
+def test_check_says_nothing_of_agreements_where_there_is_no_store_and_makes_none(
+    tidegate, policy: Path
+):
+    ended = tidegate("check")
+    assert (ended.code, "agreement" in ended.out) == (0, False)
+    assert not (policy.parents[1] / "home").exists()
+
+
+def test_check_names_what_a_policy_lets_go_and_no_agreement_does(applied, policy: Path, file: Path):
+    missing = "no agreement in force lets `contact.email` of `acme` go to `mail`"
+    assert f"weak protection[0]: {missing}" in " ".join(applied("check").out.split())
+    assert applied("apply").code == 0
+    applied("agreements", "add", str(file))
+    assert missing not in " ".join(applied("check").out.split())
+    policy.write_text(policy.read_text().replace("[Send], clients: [acme]", "[Send]"))
+    weak = json.loads(applied("check", "--json").out)["weaknesses"]
+    (gap,) = (one["what"] for one in weak if one["where"] == "protection[0]")
+    # No grant lets it act for others than these two, and acme has its agreement.
+    assert "of `globex` go to" in gap
+    applied("agreements", "end", "acme-mail-dpa")
+    told = applied("check").out
+    assert "weak  agreements.acme-mail-dpa: ended at" in told
+    assert "`acme`, `globex`" in " ".join(told.split())
+
+
+def test_a_running_gateway_tells_of_each_once_a_day(
+    applied, policy: Path, file: Path, state: Services
+):
+    clock = [0.0]
+    watch = AgreementWatch(state, lambda: clock[0])
+    declaration = load_declaration(policy)
+    applied("agreements", "add", str(file))
+    applied("agreements", "end", "acme-mail-dpa")
+
+    def told_after(seconds: float) -> list[str]:
+        clock[0] += seconds
+        with capture_logs() as logs:
+            watch.look(declaration)
+        return [entry["event"] for entry in logs]
+
+    both = ["agreement_ended", "agreement_missing"]
+    assert told_after(0) == both
+    assert told_after(3_600) == []
+    assert told_after(86_400) == both

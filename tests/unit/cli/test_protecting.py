@@ -6,11 +6,15 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support import samples
 
 from tidegate.cli import main
+from tidegate.domain.call import ShapeRecord
+from tidegate.store import Store
 
 DECLARED = """version: 1
 clients: {acme: {}}
@@ -41,6 +45,7 @@ Run = Callable[..., tuple[int, str, str]]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     (tmp_path / "tidegate.yaml").write_text(DECLARED)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TIDEGATE_HOME", str(tmp_path / "home"))
 
     def protect(*words: str, stdin: bytes = b"") -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
@@ -105,6 +110,26 @@ def test_a_sample_of_an_operation_that_is_not_there_is_refused(run: Run):
     assert "unknown_operation" in out
 
 
+def test_an_operation_whose_shapes_were_learned_is_shown_to_be_ready_for_a_draft(
+    run: Run, tmp_path: Path
+):
+    seen = replace(
+        samples.call(1),
+        client="acme",
+        provider="crm",
+        operation="GetPerson",
+        shapes=(ShapeRecord("query a", "string", 3, {}),),
+    )
+    (tmp_path / "home").mkdir(mode=0o700)
+    with Store.open(f"sqlite:///{tmp_path}/home/tidegate.db") as store:
+        store.calls.add([seen])
+    lines = {line.split()[0]: line for line in run("list", "--all")[1].splitlines()}
+    assert "none, shapes learned" in lines["crm:GetPerson"]
+    assert "shapes" not in lines["crm:Delete"]
+    rows = json.loads(run("list", "--all", "--json")[1])
+    assert [row["operation"] for row in rows if row["shapes"]] == ["GetPerson"]
+
+
 def test_operations_are_listed_with_their_policies(run: Run):
     code, out, err = run("list")
     lines = {line.split()[0]: line for line in out.splitlines()}
@@ -113,7 +138,7 @@ def test_operations_are_listed_with_their_policies(run: Run):
     assert "contact.email" in lines["crm:PostPeople"]
     assert "none" in lines["crm:GetPerson"]
     assert "crm:Delete" not in lines
-    assert "1 operation without a policy" in err
+    assert "1 operation without a policy; `tidegate protect suggest` drafts them" in err
     rows = json.loads(run("list", "--all", "--json")[1])
     assert [(row["operation"], row["weak"]) for row in rows] == [
         ("PostPeople", False),

@@ -138,7 +138,22 @@ def test_an_end_is_warned_of_60_30_and_7_days_before(
     assert [one.days for one in book.agreements.warnings()] == ([threshold] if threshold else [])
 
 
-def test_an_ended_agreement_is_not_warned_of_and_an_old_review_is(book: Book):
+def test_an_agreement_that_nothing_follows_is_warned_of_for_a_month_after_its_end(book: Book):
+    book.agreements.add(ANNA, agreement("gone", ends=NOON))
+    assert [(one.days, one.what[:30]) for one in book.agreements.warnings()] == [
+        (0, "ended at 2026-03-01 12:00 UTC,")
+    ]
+    narrower = {"categories": ("contact.email",), "clients": ("acme",), "ends": None}
+    book.agreements.add(ANNA, agreement("narrower", **narrower))
+    assert [one.agreement.name for one in book.agreements.warnings()] == ["gone"]
+    book.later(days=30, seconds=1)
+    assert book.agreements.warnings() == []
+    book.later(days=-1)
+    book.agreements.add(ANNA, agreement("next", categories=("contact",), ends=None))
+    assert book.agreements.warnings() == []
+
+
+def test_an_agreement_that_another_follows_is_not_warned_of_and_an_old_review_is(book: Book):
     old = Subprocessor("Cloud Inc", "eu", (NOON - timedelta(days=366)).date())
     recent = replace(old, name="Mail Ltd", reviewed=(NOON - timedelta(days=365)).date())
     book.agreements.add(ANNA, agreement("gone", ends=NOON - timedelta(days=1)))
