@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from hypothesis import settings
+from support.agreeing import tamper_with
 from support.postgresql import PostgreSQL, postgresql_cluster
 
 from tidegate.store import Store
@@ -44,6 +45,25 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def store(store_url: str) -> Iterator[Store]:
     """A store on each of the two engines."""
     with Store.open(store_url) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def acts_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store without acts on each of the two engines; of PostgreSQL's there is one for all tests."""
+    if request.param == "sqlite":
+        with Store.open(f"sqlite:///{tmp_path}/data/tidegate.db") as opened:
+            yield opened
+        return
+    opened = request.getfixturevalue("postgresql_store")
+    tamper_with(opened, "DELETE FROM acts", "DELETE FROM acts_head")
+    yield opened
+
+
+@pytest.fixture(scope="session")
+def postgresql_store(postgresql: PostgreSQL) -> Iterator[Store]:
+    """For tests that put back what they change."""
+    with Store.open(postgresql.new_database()) as opened:
         yield opened
 
 

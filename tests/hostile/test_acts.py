@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from support.agreeing import ANNA, BORIS, KEY, Book, agreement, tamper
+from support.agreeing import ANNA, BORIS, KEY, Book, agreement, tamper_with
 
 from tidegate.domain.secret import Secret
 from tidegate.privacy import Acts, ActsAltered
@@ -15,20 +14,14 @@ from tidegate.store import Store, StoreError
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "data" / "tidegate.db"
-
-
-@pytest.fixture
-def book(database: Path):
+def book(acts_store: Store) -> Book:
     """Four acts: two agreements, one of them ended, and a question for an override."""
-    with Store.open(f"sqlite:///{database}") as store:
-        made = Book(store, Acts(store, lambda: KEY), datetime(2026, 3, 1, 12, tzinfo=UTC))
-        made.agreements.add(ANNA, agreement("one"))
-        made.agreements.add(ANNA, agreement("two"))
-        made.agreements.end(BORIS, "two")
-        made.ask()
-        yield made
+    made = Book(acts_store, Acts(acts_store, lambda: KEY), datetime(2026, 3, 1, 12, tzinfo=UTC))
+    made.agreements.add(ANNA, agreement("one"))
+    made.agreements.add(ANNA, agreement("two"))
+    made.agreements.end(BORIS, "two")
+    made.ask()
+    return made
 
 
 def anew(book: Book) -> Acts:
@@ -49,24 +42,22 @@ def test_untouched_acts_verify(book: Book):
         ("UPDATE acts SET at = at + 1 WHERE seq = 3", 3),
         ("UPDATE acts SET act = 'agreement.add' WHERE seq = 3", 3),
         ("UPDATE acts SET subject = 'one' WHERE seq = 3", 3),
-        ("UPDATE acts SET mac = zeroblob(32) WHERE seq = 4", 4),
+        ("UPDATE acts SET mac = :noise WHERE seq = 4", 4),
         ("DELETE FROM acts WHERE seq = 1", 1),
         ("DELETE FROM acts WHERE seq = 3", 3),
         ("UPDATE acts SET seq = seq + 10 WHERE seq = 2", 2),
     ],
 )
-def test_an_altered_removed_or_moved_entry_is_found(
-    book: Book, database: Path, statement: str, entry: int
-):
-    tamper(database, statement)
+def test_an_altered_removed_or_moved_entry_is_found(book: Book, statement: str, entry: int):
+    tamper_with(book.store, statement, noise=bytes(32))
     with pytest.raises(ActsAltered) as altered:
         anew(book).verified()
     assert altered.value.seq == entry
 
 
-def test_two_entries_in_each_others_place_are_found(book: Book, database: Path):
-    tamper(
-        database,
+def test_two_entries_in_each_others_place_are_found(book: Book):
+    tamper_with(
+        book.store,
         "UPDATE acts SET seq = 99 WHERE seq = 2",
         "UPDATE acts SET seq = 2 WHERE seq = 3",
         "UPDATE acts SET seq = 3 WHERE seq = 99",
@@ -76,9 +67,9 @@ def test_two_entries_in_each_others_place_are_found(book: Book, database: Path):
     assert altered.value.seq == 2
 
 
-def test_the_last_entries_cannot_be_cut_off(book: Book, database: Path):
+def test_the_last_entries_cannot_be_cut_off(book: Book):
     """The end of `two` is what a thief would want to be gone."""
-    tamper(database, "DELETE FROM acts WHERE seq >= 3")
+    tamper_with(book.store, "DELETE FROM acts WHERE seq >= 3")
     with pytest.raises(ActsAltered, match="entries after 2 were removed"):
         anew(book).verified()
 
@@ -91,22 +82,23 @@ def test_the_last_entries_cannot_be_cut_off(book: Book, database: Path):
         "DELETE FROM acts_head",
     ],
 )
-def test_not_even_together_with_what_names_the_newest(book: Book, database: Path, head: str):
-    tamper(database, "DELETE FROM acts WHERE seq >= 3", head)
+def test_not_even_together_with_what_names_the_newest(book: Book, head: str):
+    tamper_with(book.store, "DELETE FROM acts WHERE seq >= 3", head)
     with pytest.raises(ActsAltered):
         anew(book).verified()
 
 
-def test_a_process_that_has_seen_more_notices_an_earlier_copy(book: Book, database: Path):
+def test_a_process_that_has_seen_more_notices_an_earlier_copy(book: Book):
     head = anew(book).verified().head
     with book.store.acts._database.reading() as connection:
-        rows = connection.execute(sa.text("SELECT seq, hex(mac) FROM acts_head")).all()
+        rows = connection.execute(sa.text("SELECT seq, mac FROM acts_head")).all()
     book.agreements.add(ANNA, agreement("three"))
     ((seq, mac),) = rows
-    tamper(
-        database,
+    tamper_with(
+        book.store,
         f"DELETE FROM acts WHERE seq > {seq}",
-        f"UPDATE acts_head SET seq = {seq}, mac = x'{mac}'",
+        f"UPDATE acts_head SET seq = {seq}, mac = :mac",
+        mac=mac,
     )
     with pytest.raises(ActsAltered, match="an earlier copy"):
         book.acts.verified()
@@ -114,24 +106,25 @@ def test_a_process_that_has_seen_more_notices_an_earlier_copy(book: Book, databa
     assert anew(book).verified().head == head
 
 
-def test_a_head_that_was_noted_shows_that_an_earlier_copy_was_put_back(book: Book, database: Path):
+def test_a_head_that_was_noted_shows_that_an_earlier_copy_was_put_back(book: Book):
     with book.store.acts._database.reading() as connection:
-        ((seq, mac),) = connection.execute(sa.text("SELECT seq, hex(mac) FROM acts_head")).all()
+        ((seq, mac),) = connection.execute(sa.text("SELECT seq, mac FROM acts_head")).all()
     book.agreements.add(ANNA, agreement("three"))
     noted = anew(book).verified().head
     assert anew(book).verified_since(noted).head == noted
-    tamper(
-        database,
+    tamper_with(
+        book.store,
         f"DELETE FROM acts WHERE seq > {seq}",
-        f"UPDATE acts_head SET seq = {seq}, mac = x'{mac}'",
+        f"UPDATE acts_head SET seq = {seq}, mac = :mac",
+        mac=mac,
     )
     with pytest.raises(ActsAltered, match="entry 5 is not the one that was noted"):
         anew(book).verified_since(noted)
 
 
-def test_an_act_that_was_made_up_does_not_count(book: Book, database: Path):
-    tamper(
-        database,
+def test_an_act_that_was_made_up_does_not_count(book: Book):
+    tamper_with(
+        book.store,
         "INSERT INTO acts SELECT 5, at, operator, login, act, 'made-up', details, mac FROM acts "
         "WHERE seq = 1",
     )
@@ -143,8 +136,8 @@ def test_an_act_that_was_made_up_does_not_count(book: Book, database: Path):
     assert "entry 5 was altered" in register.distrusted
 
 
-def test_nothing_is_added_to_what_does_not_verify(book: Book, database: Path):
-    tamper(database, "UPDATE acts SET operator = 'mallory' WHERE seq = 2")
+def test_nothing_is_added_to_what_does_not_verify(book: Book):
+    tamper_with(book.store, "UPDATE acts SET operator = 'mallory' WHERE seq = 2")
     with pytest.raises(ActsAltered):
         Book(book.store, anew(book), book.now).agreements.add(BORIS, agreement("new"))
     assert len(book.store.acts.all()[0]) == 4

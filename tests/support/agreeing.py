@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from support.running import Running
 from tidegate.domain.agreement import ALL, Agreement
 from tidegate.domain.secret import Secret
@@ -75,6 +77,18 @@ def tamper(database: Path, *statements: str) -> None:
         for statement in statements:
             connection.execute(statement)
     connection.close()
+
+
+def tamper_with(store: Store, *statements: str, **values: object) -> None:
+    """The same on each engine, as whoever has the database's password can; `values` are bound."""
+    database = store._database
+    off, on = ["ALTER TABLE acts DISABLE TRIGGER USER"], ["ALTER TABLE acts ENABLE TRIGGER USER"]
+    if database.is_sqlite:
+        off, on = [f"DROP TRIGGER IF EXISTS acts_refuse_{act}" for act in ("update", "delete")], []
+    with database.writing() as connection:
+        for statement in (*off, *statements, *on):
+            wanted = {name: value for name, value in values.items() if f":{name}" in statement}
+            connection.execute(sa.text(statement), wanted)
 
 
 def agree_to(gateway: Running, policies: str, *providers: str) -> None:
