@@ -11,6 +11,7 @@ from support.servers import wait_until
 from support.strict import bucket, log, strict
 from support.valkey import Valkey, call_all, nodes, valkey
 
+from tidegate.domain.limit import Limit
 from tidegate.domain.quota import Quota, QuotaQueue
 
 ALL = (("*", 1),)
@@ -151,3 +152,65 @@ def test_a_calendar_quota_is_counted_over_nodes_and_over_a_store_that_forgets(tm
         wait_until(lambda: all(gateway.shared["settled"] for gateway in gateways))
         call_all(gateways, 60, refused_max=40)
     assert provider.calls == 40
+
+
+def test_a_consumers_rate_is_one_for_all_nodes(tmp_path: Path):
+    an_hours = Limit(60, window_ms=3_600_000)
+    with (
+        valkey() as server,
+        strict() as provider,
+        nodes(tmp_path, provider.url, at(server, 3), count=3, limit=an_hours) as gateways,
+    ):
+        seen = call_all(gateways, 60, refused_max=10)
+        left = gateways[0].told()["consumer_side"][0]["left"]
+    # Within the seconds that this takes, one more may come back: one a minute.
+    assert 60 <= provider.calls <= 61
+    assert sum(one[200] for one in seen) == provider.calls
+    assert left == 0
+
+
+def test_a_consumers_rate_is_used_by_whichever_node_is_called(tmp_path: Path):
+    quick = Limit(50, burst=20)
+    with (
+        valkey() as server,
+        strict() as provider,
+        nodes(tmp_path, provider.url, at(server, 3), count=3, limit=quick) as gateways,
+    ):
+        began = time.monotonic()
+        call_all(gateways, 2)
+        before = provider.calls
+        call_all(gateways[:1], 3)
+        took = time.monotonic() - began
+    assert provider.calls <= 20 + 50 * took
+    assert provider.calls - before >= 0.8 * 50 * 3
+
+
+def test_a_consumer_has_no_more_calls_under_way_through_all_nodes_than_it_may(tmp_path: Path):
+    with (
+        valkey() as server,
+        strict() as provider,
+        nodes(tmp_path, provider.url, at(server, 2), limit=Limit(concurrency=4)) as gateways,
+    ):
+        provider.hold_s = 0.05
+        seen = call_all(gateways, 3, threads=6)
+    assert provider.most_open == 4
+    assert all(one[200] for one in seen)
+
+
+def test_while_the_store_is_away_each_node_has_its_share_of_a_limit_and_one_call_at_least(
+    tmp_path: Path,
+):
+    small = Limit(4, window_ms=3_600_000)
+    with (
+        valkey() as server,
+        strict() as provider,
+        nodes(
+            tmp_path, provider.url, at(server, 8), count=2, settled=False, limit=small
+        ) as gateways,
+    ):
+        wait_until(lambda: all(gateway.shared["state"] == "connected" for gateway in gateways))
+        server.kill()
+        wait_until(lambda: all(gateway.shared["state"] == "lost" for gateway in gateways))
+        seen = call_all(gateways, 30, refused_max=4)
+    assert [one[200] for one in seen] == [1, 1]
+    assert provider.calls == 2

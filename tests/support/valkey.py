@@ -26,6 +26,7 @@ from support.servers import accepts, program, wait_until
 from tidegate.app import Home, services
 from tidegate.domain.caching import CacheRules, Caching
 from tidegate.domain.declaration import Client, Consumer, Declaration, Grant
+from tidegate.domain.limit import Limit
 from tidegate.domain.operation import Operation
 from tidegate.domain.quota import Quota
 from tidegate.snapshot import compile_snapshot
@@ -210,10 +211,12 @@ def nodes(
     settled: bool = True,
     cache: CacheRules | None = None,
     cache_keys: Mapping[str, str] | None = None,
+    limit: Limit | None = None,
 ) -> Iterator[list[Node]]:
     """Start gateways that count together; `settled`: wait until the store knows of all of them.
 
     With `cache` they store answers; `cache_keys` seal those that they share, by client (empty: of all).
+    `limit` is the consumer's.
     """
     place = folder / "home"
     home = Home(place, folder / "keys" / "root.key", f"sqlite:///{place}/tidegate.db")
@@ -224,7 +227,7 @@ def nodes(
     clients = ("acme", "globex") if cache else ("acme",)
     declaration = Declaration(
         clients=tuple(map(Client, clients)),
-        consumers=(Consumer("shop", clients),),
+        consumers=(Consumer("shop", clients, limit=limit),),
         providers=(provider,),
         grants=(Grant("shop", "there", ("*",), name="grants[0]"),),
     )

@@ -246,7 +246,7 @@ async fn call(
         (allowed.routed.caller.token.consumer, Class::of(&parts.headers, allowed.grant.class)?);
     worker.shed.enter(consumer_index, class, at)?;
     trace.under_way = Some(consumer_index);
-    trace.admission = admit(&shared.buckets, &snapshot, &allowed, at)?;
+    trace.admission = admit(&shared.buckets, &snapshot, &allowed, at).await?;
     if trace.admission.is_some() {
         at = trace.step(Step::Admit, at);
     }

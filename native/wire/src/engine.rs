@@ -179,7 +179,8 @@ impl Engine {
             .map_err(io_error("what is used of quotas cannot be read"))?;
         let cache = Cache::start(config.cache.clone(), sharing.as_ref())
             .map_err(io_error("the thread that shares answers cannot start"))?;
-        let shared = Arc::new(Shared::new(config, token_key, reserve, cache));
+        let buckets = admit::Buckets::new(origin, store.clone());
+        let shared = Arc::new(Shared::new(config, token_key, buckets, reserve, cache));
         let (phase, phases) = watch::channel(Phase::Serving);
         let mut workers = Vec::new();
         for number in (0..shared.config.workers).rev() {

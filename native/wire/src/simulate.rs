@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use http::{Method, Uri};
 use serde::{Deserialize, Serialize};
 
-use crate::admit::{Admission, Buckets, admit};
+use crate::admit::{Admission, Buckets, admit_at_once};
 use crate::agreement::{Clock, Moment};
 use crate::authenticate::Authenticated;
 use crate::class::Class;
@@ -255,6 +255,7 @@ impl<'s> Stage<'s> {
         let reserve = Reserve::simulated(Arc::clone(&clock));
         reserve.declare(snapshot);
         let bins = play.bins as usize;
+        let begun = Instant::now();
         let tally = |call: &AllowedCall<'_>| Tally {
             client: snapshot.client_name(call.client).to_string(),
             asked_in: vec![0; bins],
@@ -269,8 +270,8 @@ impl<'s> Stage<'s> {
             calls,
             clock,
             reserve,
-            buckets: Buckets::default(),
-            begun: Instant::now(),
+            buckets: Buckets::new(begun, None),
+            begun,
             next: BinaryHeap::new(),
             foreseen: 0,
             waiting: HashMap::new(),
@@ -336,9 +337,10 @@ impl<'s> Stage<'s> {
         tally.asked += 1;
         tally.asked_in[bin] += 1;
         let moment = self.begun + Duration::from_nanos(at);
-        let admission = match admit(&self.buckets, self.snapshot, &self.calls[load], moment) {
+        let admission = match admit_at_once(&self.buckets, self.snapshot, &self.calls[load], moment) {
             Ok(admission) => admission,
-            Err(refusal) => {
+            Err(hindrance) => {
+                let refusal = hindrance.into_refusal();
                 let scope = refusal.throttled.as_ref().map_or("", |throttled| throttled.scope);
                 let rule = format!("{scope} `{}`", refusal.rule.as_deref().unwrap_or_default());
                 *self.tallies[load].refused.entry(rule).or_default() += 1;

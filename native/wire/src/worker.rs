@@ -55,7 +55,13 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(config: Config, token_key: &[u8], reserve: Reserve, cache: Arc<Cache>) -> Self {
+    pub fn new(
+        config: Config,
+        token_key: &[u8],
+        buckets: Buckets,
+        reserve: Reserve,
+        cache: Arc<Cache>,
+    ) -> Self {
         Self {
             config,
             cache,
@@ -63,7 +69,7 @@ impl Shared {
             leases: Leases::default(),
             protection: Keyring::default(),
             hooks: Hooks::default(),
-            buckets: Buckets::default(),
+            buckets,
             reserve,
             issuer_keys: Keys::default(),
             subject_keys: subject::Keys::default(),

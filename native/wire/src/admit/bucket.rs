@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::together::Parts;
+
 /// Nanoseconds since the engine started.
 pub type Moment = u64;
 
@@ -28,6 +30,11 @@ impl Rate {
         let window = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
         // Rounded up: never more than was declared.
         Self { interval: window.div_ceil(amount.max(1)).max(1), burst: burst.max(1) }
+    }
+
+    /// What one of so many gateways goes by when nobody counts for all.
+    pub fn share(self, nodes: u64) -> Self {
+        Self { interval: self.interval.saturating_mul(nodes), burst: (self.burst / nodes).max(1) }
     }
 
     fn capacity(self) -> u64 {
@@ -52,8 +59,10 @@ pub struct Left {
 #[derive(Debug, Default)]
 pub struct Bucket {
     full_at: AtomicU64,
-    in_flight: AtomicU32,
+    pub(super) in_flight: AtomicU32,
     refused: AtomicU64,
+    /// Where several gateways count together.
+    pub(super) parts: Parts,
 }
 
 impl Bucket {
@@ -83,8 +92,8 @@ impl Bucket {
         }
     }
 
-    /// Put back what `take` took, for a call that another limit refused.
-    pub fn give_back(&self, rate: Rate) {
+    /// Put back what `take` took.
+    pub fn give_back_own(&self, rate: Rate) {
         let less = |full_at: u64| Some(full_at.saturating_sub(rate.interval));
         let _ = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
@@ -98,8 +107,9 @@ impl Bucket {
     pub fn left(&self, rate: Rate, now: Moment) -> Left {
         let full_at = Self::debt_from(self.full_at.load(Ordering::Relaxed), rate, now);
         let free = now + rate.capacity() - full_at;
-        let calls = free / rate.interval;
-        let until = if calls == 0 { rate.interval - free } else { full_at - now };
+        let own = free / rate.interval;
+        let calls = self.left_of_rate().map_or(own, |shared| own.min(shared));
+        let until = if calls == 0 { rate.interval - free % rate.interval } else { full_at - now };
         Left { calls, until: Duration::from_nanos(until) }
     }
 
@@ -108,10 +118,10 @@ impl Bucket {
         full_at.clamp(now, now + rate.capacity())
     }
 
-    /// Begin a call, when fewer than `most` are under way.
-    pub fn begin(&self, most: u32) -> bool {
+    /// Begin a call, when fewer than `most` are under way: how many those are.
+    pub fn begin_own(&self, most: u32) -> Option<u32> {
         let more = |in_flight: u32| (in_flight < most).then(|| in_flight + 1);
-        self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()
     }
 
     pub fn end(&self) {
@@ -212,9 +222,9 @@ mod tests {
     #[test]
     fn so_many_are_under_way_and_no_more() {
         let bucket = Bucket::default();
-        assert!(bucket.begin(2) && bucket.begin(2) && !bucket.begin(2));
+        assert_eq!([bucket.begin_own(2), bucket.begin_own(2), bucket.begin_own(2)], [Some(0), Some(1), None]);
         bucket.end();
-        assert!(bucket.begin(2));
+        assert_eq!(bucket.begin_own(2), Some(1));
         assert_eq!(bucket.in_flight(), 2);
         assert!(!bucket.is_idle(u64::MAX));
     }
@@ -233,7 +243,7 @@ mod tests {
                 now += step;
                 if bucket.take(rate, now).is_ok() {
                     if give_back {
-                        bucket.give_back(rate);
+                        bucket.give_back_own(rate);
                     } else {
                         passed.push(now);
                     }

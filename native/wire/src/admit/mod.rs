@@ -6,6 +6,7 @@
 //! felt by another. Of several limits, all give or none does.
 
 pub mod bucket;
+mod together;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,15 +15,20 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use crate::admit::bucket::{Bucket, Moment, Rate};
+use crate::admit::together::Lack;
 use crate::decide::AllowedCall;
 use crate::error::{Code, Refusal};
 use crate::ratelimit::{self, Allowance, Throttled, Unit};
+use crate::shared::Store;
 use crate::snapshot::{ClientIndex, Snapshot};
 
 /// Calls that are under way are not timed: when one ends, nobody knows.
 const AFTER_CONCURRENCY: Duration = Duration::from_secs(1);
+/// How long a call waits at most for the answer of the store by which several gateways count together.
+const LEASED: Duration = Duration::from_secs(1);
 
 /// Whom a limit is declared for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -124,7 +130,7 @@ impl Limit {
         let apart = self.is_apart();
         self.places[if apart { client as usize } else { 0 }].get_or_init(|| {
             let client = apart.then(|| Arc::clone(snapshot.client_name(client)));
-            buckets.find(Name { scope: self.scope, of: Arc::clone(&self.name), client })
+            buckets.find(Name { scope: self.scope, of: Arc::clone(&self.name), client }, &self.terms)
         })
     }
 }
@@ -171,18 +177,29 @@ struct Name {
 pub struct Buckets {
     known: Mutex<HashMap<Name, Arc<Bucket>>>,
     epoch: Instant,
-}
-
-impl Default for Buckets {
-    fn default() -> Self {
-        Self { known: Mutex::default(), epoch: Instant::now() }
-    }
+    /// Where several gateways count together.
+    store: Option<Arc<Store>>,
+    /// Woken when one of the buckets may have more.
+    told: Arc<Notify>,
 }
 
 impl Buckets {
-    fn find(&self, name: Name) -> Arc<Bucket> {
+    /// `epoch` is the moment from which times count, for the store as well.
+    pub fn new(epoch: Instant, store: Option<Arc<Store>>) -> Self {
+        Self { known: Mutex::default(), epoch, store, told: Arc::default() }
+    }
+
+    fn find(&self, name: Name, terms: &Terms) -> Arc<Bucket> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(name).or_default())
+        let shared = self.store.as_ref().map(|store| {
+            let client = name.client.as_deref().map_or_else(String::new, |client| format!("+{client}"));
+            (store, [name.scope.as_str().to_owned(), name.of.to_string(), client])
+        });
+        let bucket = Arc::clone(known.entry(name).or_default());
+        if let Some((store, [scope, of, client])) = shared {
+            bucket.count_together(store, &self.told, &[&scope, &of, &client], terms.rate, terms.most);
+        }
+        bucket
     }
 
     fn moment(&self, at: Instant) -> Moment {
@@ -210,12 +227,37 @@ pub struct Admission {
 }
 
 /// Let the call in, or say when it may come again. None: nothing is declared that holds for it.
-pub fn admit(
+///
+/// Waits for nothing, but for the answer of the store by which several gateways count together.
+pub async fn admit(
     buckets: &Buckets,
     snapshot: &Snapshot,
     allowed: &AllowedCall<'_>,
     at: Instant,
 ) -> Result<Option<Admission>, Refusal> {
+    let mut attempt = admit_at_once(buckets, snapshot, allowed, at);
+    while let Err(Hindrance::Asked(_)) = attempt {
+        let told = buckets.told.notified();
+        tokio::pin!(told);
+        // The answer may have come before anybody listened.
+        told.as_mut().enable();
+        attempt = admit_at_once(buckets, snapshot, allowed, Instant::now());
+        if let Err(Hindrance::Asked(refusal)) = attempt {
+            let answered = tokio::time::timeout_at((at + LEASED).into(), told).await;
+            answered.map_err(|_| *refusal)?;
+            attempt = admit_at_once(buckets, snapshot, allowed, Instant::now());
+        }
+    }
+    attempt.map_err(Hindrance::into_refusal)
+}
+
+/// The same, without waiting.
+pub fn admit_at_once(
+    buckets: &Buckets,
+    snapshot: &Snapshot,
+    allowed: &AllowedCall<'_>,
+    at: Instant,
+) -> Result<Option<Admission>, Hindrance> {
     let mut limits = limits_of(snapshot, allowed).peekable();
     if limits.peek().is_none() {
         return Ok(None);
@@ -228,13 +270,31 @@ pub fn admit(
             bucket: Arc::clone(limit.bucket(buckets, snapshot, allowed.client)),
         };
         if let Err(violated) = held.take(now) {
-            held.bucket.refuse();
             admission.give_back();
-            return Err(refusal(limit, violated, &held, now));
+            if violated == Violated::Asked {
+                return Err(Hindrance::Asked(Box::new(refusal(limit, violated, &held, now))));
+            }
+            held.bucket.refuse();
+            return Err(Hindrance::Refused(Box::new(refusal(limit, violated, &held, now))));
         }
         admission.held.push(held);
     }
     Ok(Some(admission))
+}
+
+/// Why a call is not let in at once.
+#[derive(Debug)]
+pub enum Hindrance {
+    Refused(Box<Refusal>),
+    /// It depends on the store's answer; this is what to say when there is none.
+    Asked(Box<Refusal>),
+}
+
+impl Hindrance {
+    pub fn into_refusal(self) -> Refusal {
+        let (Self::Refused(refusal) | Self::Asked(refusal)) = self;
+        *refusal
+    }
 }
 
 /// The limits that hold for a call, the widest first.
@@ -246,21 +306,35 @@ pub fn limits_of<'s>(snapshot: &'s Snapshot, allowed: &AllowedCall<'s>) -> impl 
 }
 
 /// Which of a limit's two sides a call went against.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Violated {
-    Rate { wait: Duration },
+    Rate {
+        wait: Duration,
+    },
     Concurrency,
+    /// Nobody knows yet.
+    Asked,
+}
+
+impl From<Lack> for Violated {
+    fn from(lack: Lack) -> Self {
+        match lack {
+            Lack::In(wait) => Self::Rate { wait: Duration::from_nanos(wait) },
+            Lack::Ends => Self::Concurrency,
+            Lack::Asked => Self::Asked,
+        }
+    }
 }
 
 impl Held {
     fn take(&self, now: Moment) -> Result<(), Violated> {
-        if self.terms.most.is_some_and(|most| !self.bucket.begin(most)) {
-            return Err(Violated::Concurrency);
+        if let Some(most) = self.terms.most {
+            self.bucket.begin(most, now).map_err(Violated::from)?;
         }
         let Some(rate) = self.terms.rate else { return Ok(()) };
-        self.bucket.take(rate, now).map_err(|wait| {
+        self.bucket.draw(rate, now).map_err(|lack| {
             self.end();
-            Violated::Rate { wait: Duration::from_nanos(wait) }
+            Violated::from(lack)
         })
     }
 
@@ -288,7 +362,10 @@ impl Terms {
             name: Arc::clone(by_flight),
             quota: most.into(),
             unit: Unit::Concurrent,
-            remaining: most.saturating_sub(bucket.in_flight()).into(),
+            remaining: bucket
+                .left_of_calls()
+                .map_or(u64::MAX, |left| left)
+                .min(most.saturating_sub(bucket.in_flight()).into()),
             reset: None,
         });
         [rate, flight].into_iter().flatten()
@@ -318,7 +395,7 @@ impl Admission {
     fn give_back(&mut self) {
         for held in &self.held {
             if let Some(rate) = held.terms.rate {
-                held.bucket.give_back(rate);
+                held.bucket.give_back(rate, self.at);
             }
         }
     }
@@ -335,6 +412,7 @@ fn refusal(limit: &Limit, violated: Violated, held: &Held, now: Moment) -> Refus
     let (policy, retry_after, hint) = match violated {
         Violated::Rate { wait } => (by_rate, wait, "`Retry-After` says when there is room again"),
         Violated::Concurrency => (by_flight, AFTER_CONCURRENCY, "there is room when calls under way end"),
+        Violated::Asked => (by_rate, LEASED, "the store that gateways count at has not answered in time"),
     };
     let detail = format!("The limit of {limit}, is reached; {hint}.");
     Refusal::new(Code::Throttled, detail).by(Arc::clone(&limit.name)).throttled(Throttled {

@@ -300,6 +300,27 @@ impl Lent {
         }
     }
 
+    /// Take `cost` of a pot with a pace where there is room, in one step: threads that draw do not overtake each other.
+    pub fn draw(&self, now: Nanos, cost: u64) -> Room {
+        let mut part = self.part();
+        let room = part.room(now, 0, cost);
+        if room == Room::Yes {
+            part.take(now, cost);
+        }
+        let urgent = part.is_urgent();
+        drop(part);
+        if urgent || room == Room::Asked {
+            self.ask();
+        }
+        room
+    }
+
+    /// So much counts now.
+    pub fn saw(&self, taken: u64) {
+        let now = self.store.now();
+        self.part().saw(now, taken);
+    }
+
     fn ask(&self) {
         if !self.urgent.swap(true, Ordering::AcqRel) {
             self.store.wake.notify_one();

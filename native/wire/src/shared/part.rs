@@ -374,6 +374,11 @@ impl Part {
         self.pool
     }
 
+    /// The number of nodes, while each of them goes by itself.
+    pub fn alone(&self) -> Option<u64> {
+        matches!(self.mode, Mode::Alone { .. }).then_some(self.pool.nodes)
+    }
+
     /// How much this node could take at most, as far as it knows.
     pub fn left(&self) -> u64 {
         let own = if self.pool.interval.is_some() { self.held } else { self.held.saturating_sub(self.taken) };
