@@ -33,6 +33,7 @@ impl Rate {
     }
 
     /// What one of so many gateways goes by when nobody counts for all.
+    #[must_use]
     pub fn share(self, nodes: u64) -> Self {
         Self { interval: self.interval.saturating_mul(nodes), burst: (self.burst / nodes).max(1) }
     }
