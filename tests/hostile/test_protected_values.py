@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.canaries import plant
 from support.crm import CREDENTIAL, Front, protecting
 from support.running import wait_until
@@ -32,6 +35,13 @@ POLICY = """
     purpose: sales
     fields: [{at: body $.note, do: allow}, {at: body $.card, category: payment.card, do: allow}]
     report_until: 2999-01-01
+  - operations: ["crm:PostTagged"]
+    purpose: payment
+    fields:
+      - {at: body $, do: allow}
+      - at: body $.orders[*].card
+        category: payment.card
+        do: {encrypt: {jwe: {key: psp.pem}, as: mastercard, into: encryptedCard}}
   - operations: ["mail:PostNotes"]
     purpose: sales
     assert_absent: [iban, email, jwt, entropy]
@@ -39,10 +49,19 @@ POLICY = """
 """
 
 
+def with_key(folder: Path) -> Path:
+    """A folder in which the declaration finds the key that it encrypts to."""
+    (folder / "home").mkdir()
+    public = rsa.generate_private_key(65_537, 2_048).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (folder / "home/psp.pem").write_bytes(pem)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     plant(EMAIL)
-    with protecting(tmp_path_factory.mktemp("protected"), POLICY) as front:
+    with protecting(with_key(tmp_path_factory.mktemp("protected")), POLICY) as front:
         yield front
 
 
@@ -103,7 +122,7 @@ def test_answers_that_cannot_be_read_pass_with_their_tokens(front: Front, token:
 def test_a_client_that_was_shredded_has_no_values_any_more(
     tmp_path_factory: pytest.TempPathFactory,
 ):
-    with protecting(tmp_path_factory.mktemp("shredded"), POLICY) as front:
+    with protecting(with_key(tmp_path_factory.mktemp("shredded")), POLICY) as front:
         front.send({"email": EMAIL}, client="globex")
         kept = front.crm.people[-1]
         assert front.look(client="globex").json() == {"email": EMAIL}
@@ -247,3 +266,28 @@ def test_no_record_holds_a_value(front: Front):
     front.send({"note": PAN})
     records = [repr(record) for record in front.gateway.records(2)]
     assert not [one for one in records if EMAIL in one or PAN in one or "4111" in one]
+
+
+def test_nothing_is_sent_in_clear_where_a_place_to_encrypt_is_another(front: Front):
+    """Where a client library that encrypts by path sends what it did not find as it is."""
+    card = {"pan": "5555 but not a number that a detector knows"}
+    sent = len(front.crm.people)
+    for body in (
+        {"orders": [{"Card": card}]},
+        {"orders": [{"card": card}, {"kard": card}]},
+        {"orders": {"card": card}},
+        {"order": [{"card": card}]},
+        {"card": card},
+        [{"orders": [{"card": card}]}],
+        {"orders": [{"card": card, "encryptedCard": "taken"}]},
+    ):
+        refused = front.send(body, to="crm/tagged")
+        assert refused.json()["code"] == "unprotectable", body
+        assert "5555" not in refused.text
+    assert len(front.crm.people) == sent
+    note = {"orders": [{"card": card}], "note": card["pan"]}
+    assert front.send(note, to="crm/tagged").json()["code"] == "undeclared_field"
+    assert front.send({"orders": [{"card": card}, {"card": card}]}, to="crm/tagged").is_success
+    kept = [order["encryptedCard"]["encryptedData"] for order in front.crm.last["orders"]]
+    assert len(set(kept)) == 2
+    assert b"5555" not in front.crm.people[-1]

@@ -5,13 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, x25519
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.padding import PKCS7
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from joserfc import jwe, jwk
+from joserfc.registry import HeaderParameter
 from support.canaries import plant
 from support.crm import Front, protecting
 from support.running import wait_until
@@ -39,7 +49,17 @@ POLICY = """
       - {at: body $.rsa, category: payment.card, do: {encrypt: {jwe: {key: rsa.pem}}}}
       - {at: body $.ec, category: payment.card, do: {encrypt: {jwe: {key: ec.json}}}}
       - {at: body $.x, category: payment.card, do: {encrypt: {jwe: {key: x.json, kid: k2}}}}
+      - at: body $.mastercard
+        category: payment.card
+        do: {encrypt: {jwe: {key: rsa.pem}, as: mastercard, into: encryptedCard, absent: allow}}
+      - at: body $.older
+        category: payment.card
+        do: {encrypt: {rsa_cbc: {key: rsa.pem}, as: mastercard_fields, absent: allow}}
       - {at: body $.note, do: allow}
+  - operations: ["crm:PostNotes"]
+    purpose: payment
+    categories: [payment.card]
+    fields: [{at: body $, do: {encrypt: {jwe: {key: rsa.pem, kid: visa-1, enc: A128GCM}, as: visa}}}]
 """
 
 
@@ -48,6 +68,7 @@ class Keys:
 
     def __init__(self, folder: Path) -> None:
         self.rsa = rsa.generate_private_key(65_537, 2_048)
+        self.rsa_pem = self.rsa.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         self.ec = ec.generate_private_key(ec.SECP256R1())
         self.x = x25519.X25519PrivateKey.generate()
         folder.mkdir(parents=True, exist_ok=True)
@@ -160,3 +181,53 @@ def test_only_the_provider_opens_what_is_encrypted_to_it(front: Front, keys: Key
         assert opened.plaintext == pan.encode()
         assert opened.protected["alg"] == alg
         assert opened.protected.get("kid") == kid
+
+
+CARD = {"pan": "4242424242424242", "expiry": {"month": 12, "year": 2030}}
+
+
+def opened(jwe_text: str, keys: Keys, enc: str) -> jwe.CompactEncryption:
+    registry = jwe.JWERegistry(
+        algorithms=["RSA-OAEP-256", enc], header_registry={"iat": HeaderParameter("", "int")}
+    )
+    return jwe.decrypt_compact(jwe_text, jwk.RSAKey.import_key(keys.rsa_pem), registry=registry)
+
+
+def test_mastercard_gets_a_card_as_one_jwe(front: Front, keys: Keys):
+    assert front.send({"mastercard": CARD, "note": "n"}).status_code == 200
+    kept = front.crm.last
+    assert kept.keys() == {"encryptedCard", "note"}
+    assert kept["encryptedCard"].keys() == {"encryptedData"}
+    read = opened(kept["encryptedCard"]["encryptedData"], keys, "A256GCM")
+    assert json.loads(read.plaintext or b"") == CARD
+    der = keys.rsa.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert read.protected["kid"] == hashlib.sha256(der).hexdigest()
+    assert read.protected["cty"] == "application/json"
+
+
+def test_mastercards_older_form_is_opened_with_what_stands_beside_it(front: Front, keys: Keys):
+    front.send({"older": CARD})
+    kept = front.crm.last["older"]
+    oaep = padding.OAEP(padding.MGF1(SHA256()), SHA256(), None)
+    key = keys.rsa.decrypt(bytes.fromhex(kept["encryptedKey"]), oaep)
+    cipher = Cipher(algorithms.AES(key), modes.CBC(bytes.fromhex(kept["iv"]))).decryptor()
+    padded = cipher.update(bytes.fromhex(kept["encryptedData"])) + cipher.finalize()
+    unpadder = PKCS7(128).unpadder()
+    assert json.loads(unpadder.update(padded) + unpadder.finalize()) == CARD
+    assert kept["oaepHashingAlgorithm"] == "SHA256"
+
+
+def test_visa_gets_the_whole_body_as_one_jwe_and_is_told_by_which_key(front: Front, keys: Keys):
+    began = time.time()
+    forged = front.send(CARD, to="crm/notes", keyId="another")
+    assert forged.status_code == 200
+    kept = front.crm.last
+    assert kept.keys() == {"encData"}
+    read = opened(kept["encData"], keys, "A128GCM")
+    assert json.loads(read.plaintext or b"") == CARD
+    assert read.protected["kid"] == "visa-1"
+    assert abs(read.protected["iat"] / 1000 - began) < 60
+    fields = [
+        line for line in front.crm.heads[-1].lower().splitlines() if line.startswith(b"keyid")
+    ]
+    assert fields == [b"keyid: visa-1"]

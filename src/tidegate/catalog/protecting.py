@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path as FilePath
 
+from tidegate.catalog.encrypting import encrypted
+from tidegate.catalog.encrypting_form import EncryptDo
 from tidegate.catalog.errors import shown
 from tidegate.catalog.hash_profiles import KEYED, hash_profiles
 from tidegate.catalog.protecting_form import (
-    EncryptDo,
     HashDo,
     HashEntry,
-    JweEntry,
     RestoreEntry,
     TokeniseDo,
 )
 from tidegate.catalog.protection_form import FieldEntry, GeneraliseDo, MaskDo
-from tidegate.catalog.recipient_keys import WrongKeyError, read_recipient_key
 from tidegate.catalog.selectors import read_selector
 from tidegate.catalog.yaml_source import Path
 from tidegate.domain.protection import (
     Action,
-    Encrypt,
     Generalise,
     Hash,
     Mask,
@@ -47,7 +45,7 @@ def action_of(field: FieldEntry, path: Path, folder: FilePath, wrong: Wrong) -> 
         case TokeniseDo() as do:
             return _tokenise(do, field, path, wrong)
         case EncryptDo(encrypt=to):
-            return _encrypt(to.jwe, path, folder, wrong)
+            return encrypted(to, (*path, "encrypt"), folder, wrong)
 
 
 def _tokenise(do: TokeniseDo, field: FieldEntry, path: Path, wrong: Wrong) -> Tokenise:
@@ -57,14 +55,6 @@ def _tokenise(do: TokeniseDo, field: FieldEntry, path: Path, wrong: Wrong) -> To
         for one in _restorations(form, field, (*path, "restore_in", number), wrong)
     )
     return Tokenise(do.tokenise, do.field or field.at, do.root, restore_in)
-
-
-def _encrypt(entry: JweEntry, path: Path, folder: FilePath, wrong: Wrong) -> Encrypt | None:
-    try:
-        return Encrypt(read_recipient_key(folder / entry.key, entry))
-    except WrongKeyError as error:
-        wrong((*path, "encrypt", "jwe", "key"), str(error), error.hint)
-        return None
 
 
 def _hash(form: str | HashEntry) -> Hash:

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic.functional_validators import model_validator
 
+from tidegate.catalog.encrypting_form import EncryptDo
 from tidegate.catalog.entry import Entry
 from tidegate.catalog.errors import did_you_mean, shown
-from tidegate.catalog.fields import Date, refuse
+from tidegate.catalog.fields import refuse
 from tidegate.catalog.hash_profiles import KEYED, hash_profiles, words
 from tidegate.catalog.selectors import WrongSelectorError, read_selector
 
@@ -36,24 +37,10 @@ def _check_calling_code(text: str) -> str:
     return text
 
 
-def _check_thumbprint(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{43}", text):
-        refuse(
-            "a thumbprint is 43 letters of base64url (RFC 7638)",
-            "a wrong one is told what is right",
-        )
-    return text
-
-
 CallingCode = Annotated[
     str,
     AfterValidator(_check_calling_code),
     WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,3}$"}),
-]
-Thumbprint = Annotated[
-    str,
-    AfterValidator(_check_thumbprint),
-    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{43}$"}),
 ]
 HashOf = Annotated[str, AfterValidator(_check_of)]
 
@@ -142,34 +129,6 @@ class TokeniseDo(Entry):
         if self.tokenise != "ff1" and self.root != 1:
             refuse("a token says itself of which root it is", "`root` goes with `ff1`")
         return self
-
-
-class JweEntry(Entry):
-    """Whom a value is encrypted to."""
-
-    key: str
-    """A file beside this one: a JWK, or a certificate or public key in PEM."""
-    alg: Literal["RSA-OAEP-256", "ECDH-ES", "ECDH-ES+A256KW"] | None = None
-    """How; where absent, as the JWK says, or `RSA-OAEP-256` for RSA and `ECDH-ES` for others."""
-    kid: str | None = Field(default=None, min_length=1, max_length=256)
-    """By what name the provider knows the key; the JWK's own where absent."""
-    thumbprint: Thumbprint | None = None
-    """The key's SHA-256 thumbprint (RFC 7638): another key in the file is refused."""
-    expires: Date | None = None
-    """The first day on which nothing is encrypted to it any more; a certificate says its own end."""
-
-
-class EncryptEntry(Entry):
-    """To whom, and in which form."""
-
-    jwe: JweEntry
-    """As a JWE in its compact form, with A256GCM (RFC 7516)."""
-
-
-class EncryptDo(Entry):
-    """Put the value's encryption to a key that the provider publishes in its place."""
-
-    encrypt: EncryptEntry
 
 
 PROTECTING: dict[str, Any] = {"hash": HashDo, "tokenise": TokeniseDo, "encrypt": EncryptDo}

@@ -8,6 +8,8 @@ from operator import itemgetter
 from pathlib import Path as FilePath
 
 from tidegate.catalog.ad_signals import ad_signals
+from tidegate.catalog.encrypting import check_sealed
+from tidegate.catalog.encrypting_form import EncryptDo
 from tidegate.catalog.errors import did_you_mean, shown
 from tidegate.catalog.openapi import NoPropertyError
 from tidegate.catalog.patterns import OperationTable
@@ -231,6 +233,8 @@ def _check_droppable(entry: ProtectionEntry, placed: list[_Placed], wrong: _Wron
 
 
 def _check_do(field: FieldEntry, selector: Selector, path: Path, wrong: _Wrong) -> None:
+    if isinstance(field.do, EncryptDo):
+        check_sealed(field.do.encrypt, selector, (*path, "do", "encrypt"), wrong)
     if selector.kind == "path" and field.do == "drop":
         wrong((*path, "do"), "a path without one of its parameters is another path", "reject it")
     if selector.within == "()" and field.do not in {"allow", "reject"}:

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic.functional_validators import model_validator
 
+from tidegate.catalog.encrypting_form import EncryptDo
 from tidegate.catalog.entry import Entry
 from tidegate.catalog.errors import shown
 from tidegate.catalog.fields import Date, LongDuration, Name, Size, refuse
-from tidegate.catalog.protecting_form import PROTECTING, EncryptDo, HashDo, TokeniseDo
+from tidegate.catalog.protecting_form import PROTECTING, HashDo, TokeniseDo
 from tidegate.catalog.selectors import WrongSelectorError, read_selector
 from tidegate.domain.category import CATEGORY_PATTERN, is_category
 from tidegate.domain.protection import (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from tidegate.catalog.documents import read_bounded
-from tidegate.catalog.protecting_form import JweEntry
+from tidegate.catalog.encrypting_form import JweEntry, KeyEntry
 from tidegate.domain.protection import RecipientKey
 
 _BYTES_MAX: Final = 64 * 1024
@@ -29,7 +29,7 @@ class WrongKeyError(Exception):
         self.hint = hint
 
 
-def read_recipient_key(path: Path, entry: JweEntry) -> RecipientKey:
+def read_recipient_key(path: Path, entry: KeyEntry) -> RecipientKey:
     """Return the public key in a file, with the algorithm that is bound to it.
 
     Raises:
@@ -51,14 +51,16 @@ def read_recipient_key(path: Path, entry: JweEntry) -> RecipientKey:
             "the file holds another key than the declared one",
             f"its thumbprint is `{thumbprint}`: find out by whom it was replaced, then write it here",
         )
+    asked = entry if isinstance(entry, JweEntry) else JweEntry(key=entry.key)
     declared = entry.expires and datetime.combine(entry.expires, time(), UTC)
     return RecipientKey(
         file=entry.key,
-        alg=_algorithm(jwk, entry.alg or said.get("alg")),
-        kid=entry.kid or said.get("kid"),
+        alg=_algorithm(jwk, asked.alg or said.get("alg")),
+        kid=asked.kid or said.get("kid"),
         spki=base64.b64encode(_spki(key)).decode(),
         thumbprint=thumbprint,
         expires=min((end for end in (declared, ends) if end is not None), default=None),
+        enc=asked.enc,
     )
 
 

@@ -16,7 +16,7 @@ from tidegate.catalog.limits import idle_limits
 from tidegate.catalog.patterns import OperationTable
 from tidegate.catalog.protection import Policies
 from tidegate.domain.declaration import Declaration, Grant, Provider
-from tidegate.domain.protection import Encrypt, Protection, RecipientKey
+from tidegate.domain.protection import Encrypt, Protection, RecipientKey, Seal
 from tidegate.domain.sign import Digest, HookSigner
 
 KEY_DAYS_LEFT: Final = 30
@@ -108,7 +108,7 @@ def _of_policy(policy: Protection) -> Iterator[Weakness]:
             f"{policy.report_until:%Y-%m-%d}",
         )
     for rule in policy.fields:
-        if isinstance(rule.do, Encrypt) and rule.do.key.expires is not None:
+        if isinstance(rule.do, Encrypt | Seal) and rule.do.key.expires is not None:
             yield from _of_key(policy, rule.do.key, rule.do.key.expires)
         if rule.leaves and rule.at in _UNNAMED:
             yield Weakness(

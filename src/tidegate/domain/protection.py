@@ -108,6 +108,8 @@ class Tokenise:
 class RecipientKey:
     """A public key that values are encrypted to, with the one algorithm that it is for.
 
+    `enc` is what values themselves are encrypted by (RFC 7518 §5.3).
+
     `spki` is the key in DER, in base64; `thumbprint` its RFC 7638 name.
     """
 
@@ -117,6 +119,7 @@ class RecipientKey:
     spki: str
     thumbprint: str
     expires: datetime | None = None
+    enc: str = "A256GCM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,44 @@ class Encrypt:
     kind: Literal["encrypt"] = "encrypt"
 
 
-Action = Plain | Mask | Generalise | Hash | Tokenise | Encrypt
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a member of a sealed place holds: what encrypting made, or a `text`."""
+
+    kind: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cbc:
+    """AES-128-CBC with its key under RSA-OAEP by this hash, written in hexadecimal or base64."""
+
+    oaep: str
+    encoding: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Put an object in a place that holds the encryption of all that stands there.
+
+    As a JWE, or by `cbc`. `header`, `iat` and `kid` are what the JWE's header says besides, `request`
+    what the request's does. `into`: the name of the place from then on. Without the place the call
+    is refused, unless it `may_be_absent`.
+    """
+
+    key: RecipientKey
+    members: tuple[tuple[str, Piece], ...]
+    kid: str | None = None
+    cbc: Cbc | None = None
+    header: tuple[tuple[str, str], ...] = ()
+    iat: Literal["seconds", "milliseconds"] | None = None
+    request: tuple[tuple[str, str], ...] = ()
+    into: str | None = None
+    may_be_absent: bool = False
+    kind: Literal["encrypt"] = "encrypt"
+
+
+Action = Plain | Mask | Generalise | Hash | Tokenise | Encrypt | Seal
 
 Detector = Literal["pan", "iban", "email", "secret", "jwt", "entropy"]
 """What is looked for in fields that were declared for something else."""

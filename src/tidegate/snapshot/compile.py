@@ -35,17 +35,13 @@ from tidegate.domain.dialect import Dialect
 from tidegate.domain.ledger import Suppression
 from tidegate.domain.limit import Limit
 from tidegate.domain.protection import (
-    Action,
-    Encrypt,
-    Generalise,
-    Hash,
-    Mask,
     Protection,
     SubjectConsent,
     Tokenise,
 )
 from tidegate.domain.quota import Quota
 from tidegate.domain.sign import HmacTemplate, HookSigner, Part, Signer, signing_secrets
+from tidegate.snapshot.actions import action_json
 from tidegate.snapshot.binding import is_bound
 from tidegate.snapshot.gates import gates
 
@@ -361,45 +357,9 @@ def _restorations(provider: Provider, policies: Sequence[Protection]) -> _Json:
     return {"restore": written} if written else {}
 
 
-def action_json(action: Action, at: str) -> str | _Json:  # noqa: PLR0911 - one for each action
-    """Say what becomes of a field, as the engine reads it."""
-    match action:
-        case Mask():
-            return {"mask": {"keep": action.keep}}
-        case Generalise(to="geo"):
-            return {"generalise": {"geo": action.decimals}}
-        case Generalise():
-            return {"generalise": action.to}
-        case Hash():
-            return {"hash": _hash(action, at)}
-        case Tokenise(how="ff1"):
-            return {"tokenise": {"how": "ff1", "field": action.field, "root": action.root}}
-        case Tokenise():
-            return {"tokenise": {"how": action.how, "field": action.field}}
-        case Encrypt(key=key):
-            ends = None if key.expires is None else int(key.expires.timestamp())
-            return {"encrypt": {"alg": key.alg, "kid": key.kid, "spki": key.spki, "until": ends}}
-        case _:
-            return action.kind
-
-
 def _erases(provider: Provider, sets: _OperationSets) -> _Json:
     numbers = sets.numbers(provider.name, tuple(one.operation for one in provider.erasures))
     return {"erases": numbers} if numbers else {}
-
-
-def _hash(action: Hash, at: str) -> _Json:
-    """A step about telephone numbers says what those are that say no country."""
-    phone: str | _Json = "refused"
-    if action.calling_code is not None:
-        phone = {"of": action.calling_code}
-    elif action.international:
-        phone = "international"
-    return {
-        "steps": [{"phone": phone} if step == "phone" else step for step in action.steps],
-        **({"already_hashed": True} if action.already_hashed else {}),
-        **({} if action.keyed is None else {"keyed": action.keyed, "field": action.field or at}),
-    }
 
 
 def _quota(provider: Provider, quota: Quota, sets: _OperationSets) -> _Json:

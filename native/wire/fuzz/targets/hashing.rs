@@ -27,6 +27,6 @@ fuzz_target!(|bytes: &[u8]| {
     } else if let Ok(form) = serde_json::from_str::<KeyForm>(text)
         && let Ok(recipient) = Recipient::new(&form)
     {
-        let _ = recipient.encrypt(b"value");
+        let _ = recipient.encrypt(b"value", 0);
     }
 });

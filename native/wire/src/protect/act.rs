@@ -12,6 +12,7 @@ use super::ff1::{self, Shapeless};
 use super::generalise::{Generality, generalise};
 use super::hash::{Hashing, Unhashed};
 use super::jwe::Encryption;
+use super::seal::Sealing;
 use super::token::Kind;
 use super::tokenise::{self, Clear};
 use super::with::With;
@@ -31,6 +32,8 @@ pub enum Act {
     Hash(Hashing),
     Tokenise(Tokenising),
     Encrypt(Encryption),
+    /// Encrypt all that stands there as one.
+    Seal(Box<Sealing>),
 }
 
 /// Which token stands for a value, and to what it is bound besides client and provider.
@@ -118,7 +121,7 @@ impl Act {
             Self::Generalise(_) => "generalise",
             Self::Hash(_) => "hash",
             Self::Tokenise(_) => "tokenise",
-            Self::Encrypt(_) => "encrypt",
+            Self::Encrypt(_) | Self::Seal(_) => "encrypt",
         }
     }
 
@@ -132,14 +135,19 @@ impl Act {
         matches!(self, Self::Allow | Self::Mask { .. } | Self::Generalise(_))
     }
 
+    pub fn seals(&self) -> Option<&Sealing> {
+        if let Self::Seal(sealing) = self { Some(sealing) } else { None }
+    }
+
     pub fn apply(&self, value: Value<'_>, with: &With<'_>) -> Result<Outcome, Unfit> {
         match (self, value) {
             (Self::Drop, _) => Ok(Outcome::Gone),
             (Self::Reject, _) => Err(Unfit::Rejected),
-            (Self::Allow, _) | (_, Value::Nothing) => Ok(Outcome::Same),
+            // What stands in a sealed place goes as it is, within what is made of the whole.
+            (Self::Allow | Self::Seal(_), _) | (_, Value::Nothing) => Ok(Outcome::Same),
             (_, Value::Bytes(_)) => Err(Unfit::Cannot("acts on texts")),
             (Self::Tokenise(to), _) => to.token(value, with).map(|token| Outcome::New(Fresh::Text(token))),
-            (Self::Encrypt(to), _) => to.encrypted(value, with).map(|jwe| Outcome::New(Fresh::Text(jwe))),
+            (Self::Encrypt(to), _) => encrypted(to, value, with).map(|jwe| Outcome::New(Fresh::Text(jwe))),
             (Self::Hash(hashing), Value::Text(text) | Value::Number(text)) => hashing
                 .hash(text, with.roots.as_deref(), with.place(&hashing.field))
                 .map(|hash| changed(value, Fresh::Text(hash)))
@@ -178,22 +186,13 @@ impl Tokenising {
     }
 }
 
-impl Encryption {
-    fn encrypted(&self, value: Value<'_>, with: &With<'_>) -> Result<String, Unfit> {
-        let written = match value {
-            Value::Text(text) | Value::Number(text) => text.to_owned(),
-            Value::Bool(is_so) => is_so.to_string(),
-            Value::Bytes(_) | Value::Nothing => return Err(Unfit::Cannot("acts on values")),
-        };
-        if self.recipient.has_ended(with.now) {
-            return Err(Unfit::Unavailable(
-                "The provider's key that the rule encrypts to has expired. Declare the one that came after it.",
-            ));
-        }
-        self.recipient
-            .encrypt(written.as_bytes())
-            .ok_or(Unfit::Unavailable("Nothing can be encrypted just now."))
-    }
+fn encrypted(to: &Encryption, value: Value<'_>, with: &With<'_>) -> Result<String, Unfit> {
+    let written = match value {
+        Value::Text(text) | Value::Number(text) => text.to_owned(),
+        Value::Bool(is_so) => is_so.to_string(),
+        Value::Bytes(_) | Value::Nothing => return Err(Unfit::Cannot("acts on values")),
+    };
+    to.jwe(written.as_bytes(), with)
 }
 
 impl From<Unhashed> for Unfit {

@@ -89,7 +89,8 @@ pub fn claimed<'n>(
         })
         .collect();
     let found = found_by_queries(rules, root);
-    let mut walk = Walk { told, found, place };
+    let mut walk = Walk { told, found, place, name: None };
+    walk.queries_find(rules)?;
     walk.node(root, 0, &alive, above)
 }
 
@@ -98,6 +99,8 @@ struct Walk<'t, 'p, 'n> {
     /// Nodes that only a query finds, by their addresses, with the rules that have the queries.
     found: HashMap<*const Node<'n>, Vec<usize>>,
     place: Place<'n>,
+    /// What the member that was sealed last is called from now on.
+    name: Option<(usize, &'p str)>,
 }
 
 impl<'n> Walk<'_, '_, 'n> {
@@ -109,7 +112,9 @@ impl<'n> Walk<'_, '_, 'n> {
         alive: &[Alive<'_>],
         above: Option<Claim>,
     ) -> Result<Option<Node<'n>>, Breach> {
-        let claim = self.claim(node, depth, alive).or(above);
+        let own = self.claim(node, depth, alive);
+        let claim = own.or(above);
+        self.leads_on(node, depth, alive)?;
         let rules = &self.told.policy.rules;
         let goes_whole = claim.is_some_and(|claim| {
             claim.rival.is_none()
@@ -125,6 +130,20 @@ impl<'n> Walk<'_, '_, 'n> {
             self.told.lets_go(claim.map_or(0, |claim| claim.rule));
             return Ok(Some(node.clone()));
         }
+        let fresh = self.inside(node, depth, alive, claim)?;
+        match (own, fresh) {
+            (Some(own), Some(fresh)) => self.sealed(own, fresh).map(Some),
+            (_, fresh) => Ok(fresh),
+        }
+    }
+
+    fn inside(
+        &mut self,
+        node: &'n Node<'n>,
+        depth: usize,
+        alive: &[Alive<'_>],
+        claim: Option<Claim>,
+    ) -> Result<Option<Node<'n>>, Breach> {
         match node {
             Node::List(items) if !items.is_empty() => {
                 let mut fresh = Vec::new();
@@ -142,15 +161,63 @@ impl<'n> Walk<'_, '_, 'n> {
                     let alive = onward(alive, depth, |step| step.takes_name(name));
                     self.place.push(At::Name(name));
                     self.told.trip(claim.map(|claim| claim.rule), name, &self.place)?;
-                    if let Some(member) = self.node(member, depth + 1, &alive, claim)? {
-                        fresh.push((Cow::Borrowed(&**name), member));
-                    }
+                    let member = self.node(member, depth + 1, &alive, claim)?;
                     self.place.pop();
+                    let name = match self.name.take() {
+                        None => Cow::Borrowed(&**name),
+                        Some((rule, other)) => {
+                            let is_taken = |known: &str| known == other && known != name;
+                            if members.iter().any(|(known, _)| is_taken(known)) {
+                                return Err(Breach::taken(&self.told.policy.rules[rule], &self.place));
+                            }
+                            Cow::Owned(other.to_owned())
+                        }
+                    };
+                    fresh.extend(member.map(|member| (name, member)));
                 }
                 Ok((!fresh.is_empty()).then_some(Node::Map(fresh)))
             }
             _ => self.leaf(node, claim),
         }
+    }
+
+    /// What is made of all that goes out of a place; most rules leave that as it is.
+    fn sealed(&mut self, own: Claim, fresh: Node<'n>) -> Result<Node<'n>, Breach> {
+        let rules = &self.told.policy.rules;
+        let Some(sealing) = rules[own.rule].act.seals().filter(|_| !self.told.withholds(&rules[own.rule]))
+        else {
+            return Ok(fresh);
+        };
+        if let Some(rival) = own.rival {
+            return Err(Breach::two_rules(&rules[own.rule], &rules[rival], &self.place));
+        }
+        self.name = sealing.into.as_deref().map(|name| (own.rule, name));
+        self.told.seal(own.rule, sealing, &fresh, &self.place)
+    }
+
+    /// What is to be sealed is there: nothing on the way to it is missing.
+    fn leads_on(&mut self, node: &Node<'n>, depth: usize, alive: &[Alive<'_>]) -> Result<(), Breach> {
+        for one in alive {
+            let Some(step) = one.steps.get(depth) else { continue };
+            if self.must_find(one.rule) && !has_step(node, step) {
+                self.told.lacks(one.rule, &self.place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn queries_find(&mut self, rules: &Ruled<'_>) -> Result<(), Breach> {
+        for (rule, path) in rules {
+            let is_found = || self.found.values().flatten().any(|found| found == rule);
+            if matches!(path, Path::Any(_)) && self.must_find(*rule) && !is_found() {
+                self.told.lacks(*rule, &self.place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn must_find(&self, rule: usize) -> bool {
+        self.told.policy.rules[rule].act.seals().is_some_and(|sealing| !sealing.may_be_absent)
     }
 
     fn leaf(&mut self, node: &'n Node<'n>, claim: Option<Claim>) -> Result<Option<Node<'n>>, Breach> {
@@ -199,6 +266,15 @@ pub fn most_specific(rules: impl Iterator<Item = (usize, Rank)>) -> Option<Claim
 
 fn onward<'p>(alive: &[Alive<'p>], depth: usize, takes: impl Fn(&Step) -> bool) -> Vec<Alive<'p>> {
     alive.iter().filter(|one| one.steps.get(depth).is_some_and(&takes)).copied().collect()
+}
+
+/// Whether a step leads on from a node; the items of an empty list are all there.
+fn has_step(node: &Node, step: &Step) -> bool {
+    match node {
+        Node::List(items) => *step == Step::Every || (0..items.len()).any(|index| step.takes_index(index)),
+        Node::Map(members) => *step == Step::Every || members.iter().any(|(name, _)| step.takes_name(name)),
+        _ => false,
+    }
 }
 
 fn found_by_queries<'n>(rules: &Ruled<'_>, root: &'n Node<'n>) -> HashMap<*const Node<'n>, Vec<usize>> {

@@ -7,8 +7,8 @@
 //!
 //! [`policy`] is what is declared, [`selector`] where fields are, [`act`] what becomes of one, [`told`] what the
 //! record says of it; [`sample`] shows it all of a sample. [`document`], [`graphql`], [`named`], [`multipart`] and [`csv`] are what is read, [`survive`] looks
-//! once more at what was written. [`hash`], [`tokenise`], [`ff1`] and [`jwe`] make what stands for a value, by
-//! [`keys`] of the client; [`signals`] tell the provider what a person decided; [`restore`] turns tokens in answers into values again.
+//! once more at what was written. [`hash`], [`tokenise`], [`ff1`], [`jwe`] and [`seal`] make what stands for a value, by
+//! [`keys`] of the client or the provider; [`signals`] tell the provider what a person decided; [`restore`] turns tokens in answers into values again.
 
 pub mod act;
 pub mod content;
@@ -25,6 +25,7 @@ pub mod named;
 pub mod policy;
 pub mod restore;
 pub mod sample;
+pub mod seal;
 pub mod selector;
 pub mod signals;
 pub mod survive;
@@ -88,6 +89,8 @@ pub fn rewrite(
         body: None,
     };
     if let Some(content) = content::rewrite(original.headers, original.body, told)? {
+        let of_seals = told.seals().flat_map(|sealing| &sealing.headers);
+        fresh.headers.extend(of_seals.map(|(name, value)| (name.clone(), vec![value.clone()])));
         fresh.headers.extend(content.media_type.map(|media_type| (CONTENT_TYPE, vec![media_type])));
         fresh.body = Some(content.body);
     }

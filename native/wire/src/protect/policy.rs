@@ -120,6 +120,21 @@ impl RawPolicy {
         }) {
             return Err(format!("{place}: `{}` would make another query", rule.at));
         }
+        for rule in &rules {
+            let Some(sealing) = rule.act.seals() else { continue };
+            let Target::Body(path) = &rule.target else {
+                return Err(format!(
+                    "{place}: `{}` is no place in a body of JSON to encrypt as one",
+                    rule.at
+                ));
+            };
+            if sealing.into.is_some() && !path.is_of_a_member() {
+                return Err(format!("{place}: `{}` is no member that could have another name", rule.at));
+            }
+            if !sealing.fits() {
+                return Err(format!("{place}: `{}` has a shape of pieces that nothing makes", rule.at));
+            }
+        }
         let mut parameters: HashMap<u32, Vec<(usize, usize)>> = HashMap::new();
         for (number, rule) in rules.iter().enumerate() {
             let Target::Parameter(name) = &rule.target else { continue };

@@ -96,6 +96,13 @@ pub enum Path {
     Any(Box<JsonPath>),
 }
 
+impl Path {
+    /// Whether it ends at members of one name.
+    pub fn is_of_a_member(&self) -> bool {
+        matches!(self, Self::Steps(steps) if matches!(steps.last(), Some(Step::Name(_))))
+    }
+}
+
 #[derive(Debug)]
 pub struct Selector {
     /// As it is written; the record names fields by it.

@@ -7,9 +7,11 @@ use serde::Serialize;
 
 use super::act::{Act, Fresh, Outcome, Unfit, Value};
 use super::policy::{Policy, Rule, Unknown};
+use super::seal::Sealing;
 use super::with::With;
 use crate::detect::{self, Detector};
 use crate::error::{Code, Refusal};
+use crate::json::Node;
 
 /// What is shorter comes about by chance.
 pub const GUARDED_CHARS_MIN: usize = 6;
@@ -86,6 +88,23 @@ impl Breach {
                 format!("The rule `{}` {why}; `{place}` holds something else.", rule.at),
             ),
         }
+    }
+
+    pub fn lacking(rule: &Rule, place: &Place<'_>) -> Self {
+        let detail = format!(
+            "The rule `{}` encrypts what stands there, and `{place}` has nothing of it. Send it, or declare `absent: allow`.",
+            rule.at
+        );
+        Self::new(Code::Unprotectable, detail)
+    }
+
+    /// Two members of one name.
+    pub fn taken(rule: &Rule, place: &Place<'_>) -> Self {
+        let detail = format!(
+            "The rule `{}` puts what it encrypts where something stands already, in `{place}`. Leave that out.",
+            rule.at
+        );
+        Self::new(Code::Unprotectable, detail)
     }
 
     pub fn too_large(policy: &Policy) -> Self {
@@ -259,6 +278,9 @@ impl<'p> Told<'p> {
             Value::Nothing => String::new(),
         };
         let (after, refused) = match &outcome {
+            Ok(Outcome::Same) if rule.is_some_and(|rule| rule.act.seals().is_some()) => {
+                (Some("(within what is encrypted)".to_owned()), None)
+            }
             Ok(Outcome::Same) => (Some(before.clone()), None),
             Ok(Outcome::New(Fresh::Text(text) | Fresh::Number(text))) => (Some(text.clone()), None),
             Ok(Outcome::Gone) => (None, None),
@@ -303,7 +325,7 @@ impl<'p> Told<'p> {
         }
         let list = if outcome == Outcome::Gone { &mut self.withheld } else { &mut self.sent };
         list[number] = true;
-        if outcome != Outcome::Same
+        if (outcome != Outcome::Same || act.seals().is_some())
             && (rule.guards() || is_withheld && rule.personal)
             && let Value::Text(text) | Value::Number(text) = value
             && text.chars().count() >= GUARDED_CHARS_MIN
@@ -321,13 +343,45 @@ impl<'p> Told<'p> {
 
     /// Look at a text that goes out as it is.
     pub fn passes(&mut self, rule: Option<&Rule>, text: &str, place: &Place<'_>) -> Result<(), Breach> {
-        match self.look(&self.policy.assert_absent, rule, text, place) {
-            Err(breach) if (self.reports && !breach.is_hard) || self.trail.is_some() => {
-                self.breach.get_or_insert(breach);
-                Ok(())
-            }
-            judged => judged,
+        let judged = self.look(&self.policy.assert_absent, rule, text, place);
+        judged.or_else(|breach| self.bear(breach))
+    }
+
+    /// Note what is wrong where the rest is looked at all the same; refuse it otherwise.
+    fn bear(&mut self, breach: Breach) -> Result<(), Breach> {
+        if (self.reports && !breach.is_hard) || self.trail.is_some() {
+            self.breach.get_or_insert(breach);
+            return Ok(());
         }
+        Err(breach)
+    }
+
+    /// Let all that goes out of a place be what its rule makes of it.
+    pub fn seal(
+        &mut self,
+        rule: usize,
+        sealing: &Sealing,
+        clear: &Node<'_>,
+        place: &Place<'_>,
+    ) -> Result<Node<'static>, Breach> {
+        self.sent[rule] = true;
+        let sealed = sealing.seal(clear, &self.with);
+        sealed.or_else(|unfit| {
+            let breach = Breach::unfit(&unfit, &self.policy.rules[rule], place);
+            self.bear(breach).map(|()| Node::Null)
+        })
+    }
+
+    /// Refuse a call that has nothing where a rule encrypts: it may stand elsewhere, in clear.
+    pub fn lacks(&mut self, rule: usize, place: &Place<'_>) -> Result<(), Breach> {
+        let policy = self.policy;
+        self.bear(Breach::lacking(&policy.rules[rule], place))
+    }
+
+    /// What was encrypted as one.
+    pub fn seals(&self) -> impl Iterator<Item = &'p Sealing> + use<'_, 'p> {
+        let rules = self.policy.rules.iter().zip(&self.sent).filter(|(_, is_sent)| **is_sent);
+        rules.filter_map(|(rule, _)| rule.act.seals())
     }
 
     /// Whatever else is wrong with a field that goes as it is.
