@@ -26,6 +26,7 @@ _PROMISES: Final = {
     "no_token_opens_for_another_client_provider_or_field": "protection.tokens_replayed",
 }
 _VECTORS: Final = ("wycheproof", "vectors", "cookbook", "appendix_c", "published_samples")
+_CANARIES: Final = "tests/hostile/test_payload_canaries.py"
 _CARGO: Final = ("test", "--profile", "tested", "-p", "tidegate-wire", "--lib", "--quiet")
 
 
@@ -35,6 +36,7 @@ def measure(_stage: Stage, effort: Effort) -> Outcome:
     for promise, figure in _PROMISES.items():
         wrong[figure] = _breaches(promise, cases)
     wrong["protection.vectors_wrong"] = _failures(*_VECTORS)
+    asked["protection.canaries_found"], wrong["protection.canaries_found"] = _canaries()
     rows = [(name, f"{asked[name]}" if name in asked else "", f"{wrong[name]}") for name in wrong]
     return Outcome(
         figures={name: float(count) for name, count in wrong.items()},
@@ -42,27 +44,42 @@ def measure(_stage: Stage, effort: Effort) -> Outcome:
     )
 
 
+def _canaries() -> tuple[int, int]:
+    """Return how many values of calls were planted, and how often one was found where none may be."""
+    found = {
+        one.attrib["name"]: int(one.attrib["value"])
+        for case in _cases(_CANARIES)
+        for one in case.iter("property")
+    }
+    if "canaries_found" not in found:
+        raise BenchError("the canaries did not run to their end")
+    return found["canaries_planted"], found["canaries_found"]
+
+
 def _suites() -> tuple[Counter[str], Counter[str]]:
     """Return how many cases each suite has, and how many of them are answered wrongly."""
+    asked: Counter[str] = Counter()
+    wrong: Counter[str] = Counter(dict.fromkeys(_KINDS.values(), 0))
+    for case in _cases(_JSON):
+        figure = _KINDS.get(case.attrib["name"].partition("[")[0])
+        if figure is not None:
+            asked[figure] += 1
+            wrong[figure] += case.find("failure") is not None
+    if set(asked) != set(wrong):
+        raise BenchError("a suite is missing: are the npm packages installed?")
+    return asked, wrong
+
+
+def _cases(tests: str) -> list[ET.Element]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", _JSON]
+        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests]
         ended = subprocess.run(
             [*argv, f"--junitxml={report}"], cwd=ROOT, capture_output=True, text=True, check=False
         )
         if not report.exists():
-            raise BenchError(f"the suites did not run: {ended.stdout[-500:]}{ended.stderr[-500:]}")
-        cases = ET.parse(report).getroot().iter("testcase")
-        asked: Counter[str] = Counter()
-        wrong: Counter[str] = Counter(dict.fromkeys(_KINDS.values(), 0))
-        for case in cases:
-            figure = _KINDS.get(case.attrib["name"].partition("[")[0])
-            if figure is not None:
-                asked[figure] += 1
-                wrong[figure] += case.find("failure") is not None
-    if set(asked) != set(wrong):
-        raise BenchError("a suite is missing: are the npm packages installed?")
-    return asked, wrong
+            raise BenchError(f"`{tests}` did not run: {ended.stdout[-500:]}{ended.stderr[-500:]}")
+        return list(ET.parse(report).getroot().iter("testcase"))
 
 
 def _breaches(promise: str, cases: int) -> int:
