@@ -73,7 +73,7 @@ case $what in
     need npm "Node.js with npm"
     case $what in
       test) debian postgresql nginx-light iproute2 chromium fonts-dejavu-core dbus-daemon gnome-keyring apache2-bin lighttpd lighttpd-mod-openssl redis-server libpangoft2-1.0-0 ;;
-      bench) debian nginx-light haproxy varnish wrk postgresql redis-server ;;
+      bench) debian nginx-light haproxy varnish squid trafficserver wrk postgresql redis-server ;;
     esac
     once packages-dev requirements -- packages dev
     once npm package.json package-lock.json -- npm ci --silent --no-progress

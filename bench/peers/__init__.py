@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -45,18 +48,81 @@ def start_varnish(stage: Stage, provider: Provider) -> Target:
     return target
 
 
+def start_squid(stage: Stage, provider: Provider) -> Target:
+    folder = stage.folder / "squid"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        # It refuses to run as root: what it writes is the user's that Debian makes for it.
+        stage.folder.chmod(0o711)
+        shutil.chown(folder, "proxy")
+    token = _TOKEN.removeprefix("Bearer ")
+    port, config = _config(stage, provider, "squid.conf", TOKEN=token)
+    argv = [program("squid"), "-N", "-n", f"bench{port}", "-f", str(config)]
+    target = _listening(stage, port, "squid", argv)
+    return replace(target, headers={"X-Consumer-Token": token})
+
+
+def start_ats(stage: Stage, provider: Provider) -> Target:
+    """Apache Traffic Server; everything it writes stays in the stage's folder."""
+    folder = stage.folder / "ats"
+    for name in ("cache", "log", "state"):
+        (folder / name).mkdir(parents=True)
+    port = stage.free_port()
+    for template in sorted((_HERE / "ats").iterdir()):
+        _fill(stage, provider, template, folder / template.name, port)
+    env = {
+        "PROXY_CONFIG_CONFIG_DIR": str(folder),
+        "PROXY_CONFIG_LOCAL_STATE_DIR": str(folder / "state"),
+        "PROXY_CONFIG_LOG_LOGFILE_DIR": str(folder / "log"),
+    }
+    return _listening(stage, port, "ats", [program("traffic_server")], env)
+
+
 def _nginx(stage: Stage, provider: Provider, **more: str) -> Target:
     port, config = _config(stage, provider, "nginx.conf", USER=nginx_user(), **more)
     return _listening(stage, port, "nginx", [program("nginx"), "-e", "stderr", "-c", str(config)])
 
 
 def start_haproxy(stage: Stage, provider: Provider) -> Target:
-    port, config = _config(stage, provider, "haproxy.cfg")
+    return _haproxy(stage, provider, CACHE="", CACHED="", STORED="")
+
+
+def start_haproxy_cache(stage: Stage, provider: Provider) -> Target:
+    """The same, with answers kept for each consumer: the key is made of the host and the URL."""
+    cached = (
+        "http-request del-header Authorization",
+        "http-request set-header Host shop",
+        "http-request cache-use answers",
+        "http-after-response set-header Cache-Status hit if { res.cache_hit }",
+    )
+    return _haproxy(
+        stage,
+        provider,
+        CACHE="cache answers\n    total-max-size 256\n    max-age 86400",
+        CACHED="\n    ".join(cached),
+        STORED="http-response cache-store answers",
+    )
+
+
+def _haproxy(stage: Stage, provider: Provider, **more: str) -> Target:
+    port, config = _config(stage, provider, "haproxy.cfg", **more)
     return _listening(stage, port, "haproxy", [program("haproxy"), "-db", "-f", str(config)])
 
 
 def start_envoy(stage: Stage, provider: Provider) -> Target:
-    return _envoy(stage, provider, METHOD="GET", PREFIX="/v1/items/", PROCESSING="", PROCESSOR="")
+    more = {"METHOD": "GET", "PREFIX": "/v1/items/", "PROCESSOR": ""}
+    return _envoy(stage, provider, **more, PROCESSING="", UPSTREAM="")
+
+
+def start_envoy_cache(stage: Stage, provider: Provider) -> Target:
+    """With its cache, which does not keep consumers apart."""
+    caching, upstream = (
+        (_HERE / f"envoy_{part}.yaml").read_text().strip()
+        for part in ("caching", "caching_upstream")
+    )
+    upstream = upstream.replace("@{CREDENTIAL}", CREDENTIAL)
+    more = {"METHOD": "GET", "PREFIX": "/v1/items/", "PROCESSOR": ""}
+    return _envoy(stage, provider, **more, PROCESSING=caching, UPSTREAM=upstream)
 
 
 def start_envoy_protecting(stage: Stage, provider: Provider) -> Target:
@@ -70,7 +136,7 @@ def start_envoy_protecting(stage: Stage, provider: Provider) -> Target:
         (_HERE / f"envoy_{part}.yaml").read_text().replace("@{PROCESSOR_PORT}", str(port)).strip()
         for part in ("processing", "processor")
     )
-    return _envoy(stage, provider, **more, PROCESSING=processing, PROCESSOR=cluster)
+    return _envoy(stage, provider, **more, PROCESSING=processing, PROCESSOR=cluster, UPSTREAM="")
 
 
 def _envoy(stage: Stage, provider: Provider, **more: str) -> Target:
@@ -116,6 +182,17 @@ PEERS: Final[dict[str, Start]] = {
 }
 
 
+CACHES: Final[dict[str, tuple[Start, str, str]]] = {
+    "nginx": (start_nginx_cache, "cache-status", "HIT"),
+    "varnish": (start_varnish, "x-varnish", " "),
+    "haproxy": (start_haproxy_cache, "cache-status", "hit"),
+    "envoy": (start_envoy_cache, "age", ""),
+    "squid": (start_squid, "x-cache", "HIT"),
+    "ats": (start_ats, "age", ""),
+}
+"""Caches, each with the field of an answer that says that it was kept, and what stands in it."""
+
+
 def direct(provider: Provider) -> Target:
     """No gateway: the generator calls the provider over TLS."""
     return Target(
@@ -139,24 +216,29 @@ def direct_plain(provider: Provider) -> Target:
 
 def _config(stage: Stage, provider: Provider, name: str, **more: object) -> tuple[int, Path]:
     port = stage.free_port()
-    config = fill(
-        _HERE / name,
-        stage.folder / f"peer-{name}",
-        FOLDER=stage.folder,
-        PORT=port,
-        PROVIDER_PORT=provider.tls_port,
-        PROVIDER_PLAIN_PORT=provider.plain_port,
-        PROVIDER_NAME=provider.name,
-        AUTHORITY=provider.certificate.authority,
-        CREDENTIAL=CREDENTIAL,
-        TOKEN=_TOKEN,
-        **more,
-    )
-    return port, config
+    return port, _fill(stage, provider, _HERE / name, stage.folder / f"peer-{name}", port, **more)
 
 
-def _listening(stage: Stage, port: int, name: str, argv: list[str]) -> Target:
-    running: Running = stage.start(name, argv, core=stage.cores.gate)
+def _fill(
+    stage: Stage, provider: Provider, template: Path, target: Path, port: int, **more: object
+) -> Path:
+    values: dict[str, object] = {
+        "FOLDER": stage.folder,
+        "PORT": port,
+        "PROVIDER_PORT": provider.tls_port,
+        "PROVIDER_PLAIN_PORT": provider.plain_port,
+        "PROVIDER_NAME": provider.name,
+        "AUTHORITY": provider.certificate.authority,
+        "CREDENTIAL": CREDENTIAL,
+        "TOKEN": _TOKEN,
+    }
+    return fill(template, target, **{**values, **more})
+
+
+def _listening(
+    stage: Stage, port: int, name: str, argv: list[str], env: Mapping[str, str] | None = None
+) -> Target:
+    running: Running = stage.start(name, argv, core=stage.cores.gate, env=env)
     wait_until_open(running, port)
     headers = {"Authorization": _TOKEN}
     return Target(name=name, port=port, headers=headers, running=running)
