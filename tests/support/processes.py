@@ -50,3 +50,11 @@ def seal_without_end(pipe: Pipe, url: str, root_file: Path, first: int) -> None:
         vault.seal(replace(made, version=2), {"token": Secret(f"second-{name}")})
         pipe.send(name)
         number += 1
+
+
+def make_person_keys(pipe: Pipe, url: str, root_file: Path, subjects: list[bytes]) -> None:
+    """Make a key for each of these subjects, one after another, and send them all."""
+    with Store.open(url) as store:
+        vault = Vault(store, open_root(RootFile(root_file), store))
+        found = [vault.person_keys.of("acme", [one], suppressed_too=False)[one] for one in subjects]
+        pipe.send([(id_, key.reveal()) for id_, key in found])

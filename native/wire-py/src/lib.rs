@@ -10,6 +10,8 @@ use pyo3::types::PyBytes;
 use tidegate_wire::engine::{self, Engine as Wire};
 use tidegate_wire::error::PROBLEMS;
 use tidegate_wire::hooks::Answered;
+use tidegate_wire::protect::person::ID_BYTES;
+use tidegate_wire::protect::persons::Whom;
 use tidegate_wire::subject::{self, identifier::Named};
 use zeroize::Zeroizing;
 
@@ -41,6 +43,9 @@ type HookCall<'py> = (
     Bound<'py, PyBytes>,
     Vec<(String, Bound<'py, PyBytes>)>,
 );
+
+/// Persons' keys that are asked for: the question's number, the client, and the person's index or keys' ids.
+type PersonAsk<'py> = (u64, String, Option<Bound<'py, PyBytes>>, Vec<Bound<'py, PyBytes>>);
 
 /// Listeners, workers and spool. Dropping it without `shutdown` ends it at once.
 #[pyclass(frozen, module = "tidegate.engine._wire")]
@@ -171,6 +176,34 @@ impl Engine {
         };
         let clients = clients.into_iter().map(|(client, roots)| (client, wiped(roots))).collect();
         self.0.put_protection_roots(clients).map_err(refused)
+    }
+
+    fn take_person_asks<'py>(
+        &self,
+        python: Python<'py>,
+        most: usize,
+        timeout_ms: u64,
+    ) -> Vec<PersonAsk<'py>> {
+        let asked = python.detach(|| self.0.take_person_asks(most, Duration::from_millis(timeout_ms)));
+        let told = asked.into_iter().map(|ask| {
+            let (index, ids) = match ask.whom {
+                Whom::Person(index) => (Some(PyBytes::new(python, &index)), Vec::new()),
+                Whom::Ids(ids) => (None, ids.iter().map(|id| PyBytes::new(python, id)).collect()),
+            };
+            (ask.id, ask.client.to_string(), index, ids)
+        });
+        told.collect()
+    }
+
+    fn answer_person_ask(&self, ask: u64, keys: Option<Vec<([u8; ID_BYTES], Vec<u8>)>>) {
+        let wiped = |keys: Vec<([u8; ID_BYTES], Vec<u8>)>| {
+            keys.into_iter().map(|(id, secret)| (id, Zeroizing::new(secret))).collect()
+        };
+        self.0.answer_person_ask(ask, keys.map(wiped));
+    }
+
+    fn forget_person_keys(&self) {
+        self.0.forget_person_keys();
     }
 
     fn cache_stats(&self) -> PyResult<String> {

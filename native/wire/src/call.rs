@@ -48,6 +48,8 @@ use crate::lease::Lease;
 use crate::listen::{self, Consumer};
 use crate::observe::Sample;
 use crate::origin::Origin;
+use crate::protect::person::Person;
+use crate::protect::persons::Persons;
 use crate::protect::restore::{self, Restoring};
 use crate::protect::with::With;
 use crate::protect::{self, Breach, Original, Policy, Told, content};
@@ -62,7 +64,7 @@ use crate::shed;
 use crate::sign;
 use crate::snapshot::{AccessToken, ClientIndex, Connection, ProviderIndex, Snapshot};
 use crate::subject::consent::{self, Consent};
-use crate::subject::subjects;
+use crate::subject::{Whom, subjects};
 use crate::trace::{Awaited, Trace};
 use crate::worker::Worker;
 
@@ -96,7 +98,9 @@ async fn answer(
 ) -> Response<AnswerBody> {
     match call(&worker, &consumer, request, &mut trace).await {
         Ok((answer, None)) => answer.begin(trace).await,
-        Ok((answer, Some(restoring))) => Box::pin(restored(answer.begin(trace).await, restoring)).await,
+        Ok((answer, Some(restoring))) => {
+            Box::pin(restored(answer.begin(trace).await, restoring, &worker.shared.persons)).await
+        }
         Err(mut refusal) => {
             if let Some(framing) = consumer.body_violation() {
                 refusal = framing;
@@ -237,6 +241,7 @@ async fn call(
         snapshot.suppressed(client),
         allowed.routed.operation.erases,
     )?;
+    let whom = about.whom;
     trace.is_about(about);
     let consent = consented(allowed.routed.operation.policy.as_deref(), &mut parts.headers, now, trace)?;
     let mut at = trace.step(Step::Decide, at);
@@ -263,6 +268,7 @@ async fn call(
         gateway: gateway.as_deref(),
         limits,
         class,
+        whom,
         at,
     };
 
@@ -340,6 +346,7 @@ struct Going<'c> {
     limits: Limits,
     /// How urgent it is where calls wait for the provider's quotas.
     class: Class,
+    whom: Whom,
     at: Instant,
 }
 
@@ -381,8 +388,9 @@ impl Going<'_> {
         let Routed { provider, operation, .. } = &self.allowed.routed;
         let restorations = Arc::clone(operation.restore.as_ref()?);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let roots = self.worker.shared.protection.of(self.snapshot.client_name(self.allowed.client))?;
-        Some(Restoring { restorations, roots, provider: Arc::clone(&provider.name) })
+        let client = Arc::clone(self.snapshot.client_name(self.allowed.client));
+        let roots = self.worker.shared.protection.of(&client)?;
+        Some(Restoring { restorations, roots, client, provider: Arc::clone(&provider.name) })
     }
 
     /// Step 5, for an operation without a policy.
@@ -431,10 +439,12 @@ impl Going<'_> {
         let whole = body.look_ahead(policy.body_bytes, &self.limits).await?;
         let query = outgoing_query(self.query.as_deref(), provider, None);
         let shared = &self.worker.shared;
+        let person = if policy.needs_person { self.person(enforces).await } else { Person::default() };
         let told = Told::new(policy)
             .without_consent(consent.is_some_and(|consent| !consent.is_granted()))
             .with(With {
                 roots: shared.protection.of(self.snapshot.client_name(self.allowed.client)),
+                person,
                 provider: &provider.name,
                 now,
                 live: policy.assert_absent.contains(&Detector::Secret).then(|| shared.leases.live()),
@@ -473,6 +483,20 @@ impl Going<'_> {
             self.query = fresh.query.filter(|query| !query.is_empty()).map(Cow::Owned);
         }
         Ok(Content::Held(fresh.body))
+    }
+
+    /// By whose key values are sealed. Where a policy only reports nothing is, and no key is made.
+    async fn person(&self, enforces: bool) -> Person {
+        match self.whom {
+            Whom::Nobody => Person::Unnamed,
+            Whom::Several => Person::Several,
+            Whom::One(_) if !enforces => Person::for_sample(),
+            Whom::One(index) => {
+                let client = self.snapshot.client_name(self.allowed.client);
+                let key = self.worker.shared.persons.of(client, &index).await;
+                key.map_or(Person::Unavailable, Person::Known)
+            }
+        }
     }
 
     /// Step 6, for an operation of a provider whose answers are cached.
@@ -727,7 +751,11 @@ impl Going<'_> {
 
 /// The answer with its consumer's own values, where tokens stand for them. One that cannot be looked into goes
 /// on as it is.
-async fn restored(answer: Response<AnswerBody>, restoring: Restoring) -> Response<AnswerBody> {
+async fn restored(
+    answer: Response<AnswerBody>,
+    restoring: Restoring,
+    persons: &Persons,
+) -> Response<AnswerBody> {
     let (mut parts, mut body) = answer.into_parts();
     let is_json = parts.headers.get(CONTENT_TYPE).is_some_and(is_json);
     if !is_json || parts.headers.contains_key(CONTENT_ENCODING) || body.is_end_stream() {
@@ -737,7 +765,7 @@ async fn restored(answer: Response<AnswerBody>, restoring: Restoring) -> Respons
         Ok(whole) => whole,
         Err(rest) => return Response::from_parts(parts, rest),
     };
-    let whole = match restoring.restore(&whole) {
+    let whole = match restoring.restore(&whole, persons).await {
         Some(fresh) => {
             let fresh = Bytes::from(fresh);
             content::describe(&mut parts.headers, &fresh);
@@ -1013,6 +1041,7 @@ impl Again {
             gateway: None,
             limits: Limits::new(trace.started, allowed.deadlines(), BODY_IDLE, None),
             class: allowed.grant.class,
+            whom: Whom::Nobody,
             at: trace.started,
         };
         let mut storing = Some(storing);

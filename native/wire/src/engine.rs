@@ -27,6 +27,7 @@ use crate::listen::secured::Secured;
 use crate::listen::{self, Listeners};
 use crate::origin::Origin;
 use crate::protect::keys::Roots;
+use crate::protect::persons;
 use crate::record::spool::{Gap, Spool};
 use crate::record::{BATCH, Recorder, WorkerRecord};
 use crate::reserve::Reserve;
@@ -345,6 +346,21 @@ impl Engine {
         });
         self.shared.protection.put(made.collect::<Result<Vec<_>, _>>()?);
         Ok(())
+    }
+
+    /// Wait for persons' keys to be asked for.
+    pub fn take_person_asks(&self, most: usize, patience: Duration) -> Vec<persons::Asked> {
+        self.shared.persons.take(most, patience)
+    }
+
+    /// Answer one of them; None: nobody can say.
+    pub fn answer_person_ask(&self, ask: u64, answer: persons::Answer) {
+        self.shared.persons.answer(ask, answer);
+    }
+
+    /// Forget every person's key; they are asked for again.
+    pub fn forget_person_keys(&self) {
+        self.shared.persons.forget();
     }
 
     /// What the cache holds, as JSON.

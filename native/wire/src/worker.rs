@@ -24,6 +24,7 @@ use crate::lease::Leases;
 use crate::listen::{self, Bound};
 use crate::observe::Budget;
 use crate::protect::keys::Keyring;
+use crate::protect::persons::Persons;
 use crate::record::{HOLD, WorkerRecord};
 use crate::reserve::Reserve;
 use crate::shed::Shed;
@@ -36,6 +37,7 @@ pub struct Shared {
     pub snapshot: ArcSwapOption<Snapshot>,
     pub leases: Leases,
     pub protection: Keyring,
+    pub persons: Persons,
     pub hooks: Hooks,
     pub buckets: Buckets,
     pub reserve: Reserve,
@@ -68,6 +70,7 @@ impl Shared {
             snapshot: ArcSwapOption::empty(),
             leases: Leases::default(),
             protection: Keyring::default(),
+            persons: Persons::default(),
             hooks: Hooks::default(),
             buckets,
             reserve,

@@ -37,6 +37,7 @@ from tidegate.app.certificates import Certificates
 from tidegate.app.control import Control, Question
 from tidegate.app.home import Home
 from tidegate.app.logs import Trouble
+from tidegate.app.person_keys import PersonKeyDesk
 from tidegate.app.services import Services, load_declaration, services
 from tidegate.app.signals import Signals
 from tidegate.app.startup import engine_config
@@ -126,8 +127,11 @@ class Gateway:
             drain.start()
             # Last of all: until the engine has stopped, calls may carry what it was leased.
             stack.callback(supply.caretaker.gone)
-            # Calls that are still under way are signed until the engine has stopped.
+            # Calls that are still under way are signed and sealed until the engine has stopped.
             stack.callback(supply.hook_signers.stop)
+            person_keys = PersonKeyDesk(state, engine, lambda: supply.declaration)
+            person_keys.start()
+            stack.callback(person_keys.stop)
             stack.callback(self._stop, engine, drain)
             pages = _consent_pages(settings, state, engine, supply)
             if pages is not None:
@@ -423,6 +427,8 @@ class Supply:
         # Before leases: what is taken out of the cache with a connection is named by these keys.
         self._renew_cache_keys()
         self._renew_protection_roots()
+        # Somebody may have been erased.
+        self._engine.forget_person_keys()
         self._renew_leases()
 
     def _renew_subject_keys(self, declaration: Declaration) -> None:

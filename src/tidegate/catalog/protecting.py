@@ -54,7 +54,7 @@ def _tokenise(do: TokeniseDo, field: FieldEntry, path: Path, wrong: Wrong) -> To
         for number, form in enumerate(do.restore_in)
         for one in _restorations(form, field, (*path, "restore_in", number), wrong)
     )
-    return Tokenise(do.tokenise, do.field or field.at, do.root, restore_in)
+    return Tokenise(do.tokenise, do.field or field.at, do.root, restore_in, do.subject_key)
 
 
 def _hash(form: str | HashEntry) -> Hash:

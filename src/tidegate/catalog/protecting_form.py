@@ -120,6 +120,9 @@ class TokeniseDo(Entry):
     """What the token is bound to besides client and provider; the rule's `at` where absent."""
     root: int = Field(default=1, ge=1)
     """Of `ff1`: the number of the root that keys it; nothing in the digits says which."""
+    subject_key: bool = False
+    """Of `aead`: whether it is sealed by a key of the person too, whom `Tidegate-Subject` names. Erasing them
+    destroys the key, and with it every token of theirs."""
     restore_in: list[RestoreForm] = Field(default=[])
     """Operations in whose answers tokens become values again: at the rule's own place in the body, or
     each with `operations` and `at`."""
@@ -128,6 +131,8 @@ class TokeniseDo(Entry):
     def _fits(self) -> TokeniseDo:
         if self.tokenise != "ff1" and self.root != 1:
             refuse("a token says itself of which root it is", "`root` goes with `ff1`")
+        if self.subject_key and self.tokenise != "aead":
+            refuse("only `aead` can end with a person's key", "`subject_key` goes with `aead`")
         return self
 
 

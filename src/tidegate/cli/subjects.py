@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
+from tidegate.cli.operators import As, operator
 from tidegate.cli.outcome import DONE, REFUSED, Refusal
-from tidegate.cli.reading import author, open_state, revision_in_force
+from tidegate.cli.reading import open_state, revision_in_force
 from tidegate.cli.terminal import (
     BAD,
     GOOD,
@@ -109,11 +110,12 @@ def erase(
         Parameter(metavar="URL", help="Where the gateway takes calls; the running one's listener."),
     ] = None,
     to: _To = None,
+    as_: As = None,
     yes: Annotated[
         bool, Parameter(negative="", help="Do it; without this, what would be done is shown.")
     ] = False,
 ) -> int:
-    """Have somebody forgotten: suppress them, ask the providers that were sent something, keep evidence.
+    """Have somebody forgotten: suppress them, ask providers, destroy the key of their tokens.
 
     A provider is asked by its declared `erasure`, through the running gateway, and only where the ledger
     shows that something was sent. What has to be done by hand is named. Exit code 1 when something is
@@ -146,17 +148,23 @@ def erase(
         for call in made.calls:
             carrier.consumer_for(client, call)
         request = carried_out(
-            state.store, register, made, carrier, author=author(), revision=revision.number
+            state.store,
+            register,
+            made,
+            carrier,
+            operator=operator(as_),
+            revision=revision.number,
+            destroy=(register.destroy_key,),
         )
     return _told(request, to)
 
 
 @subject.command
-def lift(whom: _Subject, /, *, client: _Client, from_file: _File = None) -> int:
+def lift(whom: _Subject, /, *, client: _Client, from_file: _File = None, as_: As = None) -> int:
     """Let calls about somebody go again who was erased."""
     kind, identifier = _whom(whom, from_file)
     with _register(kind, identifier, client) as (_, register, somebody):
-        request = register.lift(somebody, author())
+        request = register.lift(somebody, operator(as_))
     say(("lifted ", GOOD), f"calls about this subject go again; request {request.id}")
     return DONE
 
@@ -245,7 +253,7 @@ def _register(
 
     with open_state() as state:
         declaration = revision_in_force(state).declaration
-        register = SubjectRegister(state.store, state.vault)
+        register = SubjectRegister(state.store, state.vault, state.acts)
         yield state, register, register.subject(declaration, client, kind, identifier)
 
 

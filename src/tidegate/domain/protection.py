@@ -101,6 +101,8 @@ class Tokenise:
     field: str
     root: int = 1
     restore_in: tuple[Restoration, ...] = ()
+    subject_key: bool = False
+    """Whether it is sealed by the key of whom the call is about, too, and ends with that."""
     kind: Literal["tokenise"] = "tokenise"
 
 

@@ -25,6 +25,7 @@ from tidegate.engine.config import (
 from tidegate.engine.engine import (
     Engine,
     EventBatch,
+    PersonAsk,
     SharedStanding,
     Stats,
     classify_address,
@@ -61,6 +62,7 @@ __all__ = [
     "Fetched",
     "Listener",
     "ListenerTls",
+    "PersonAsk",
     "Resolver",
     "SharedCacheStats",
     "SharedStanding",

@@ -127,6 +127,14 @@ class Engine:
 
     def put_protection_roots(self, clients: Mapping[str, list[tuple[int, bytes]]]) -> None:
         """Take the roots of the keys by which clients' values are protected; those before are wiped."""
+    def take_person_asks(
+        self, most: int, timeout_ms: int
+    ) -> list[tuple[int, str, bytes | None, list[bytes]]]:
+        """Wait for persons' keys to be asked for: `(number, client, index of one person, ids of keys)`."""
+    def answer_person_ask(self, ask: int, keys: list[tuple[bytes, bytes]] | None) -> None:
+        """Give the keys there are, by their ids; None: nobody can say. Unknown numbers are ignored."""
+    def forget_person_keys(self) -> None:
+        """Forget every person's key; they are asked for again."""
     def cache_stats(self) -> str:
         """What the cache holds, as JSON."""
     def cache_purge(self, which: str) -> int:

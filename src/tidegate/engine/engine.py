@@ -32,6 +32,16 @@ class EventBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonAsk:
+    """Persons' keys that the engine asks for: one subject's, to be made where there is none, or those of ids."""
+
+    number: int
+    client: str
+    subject: bytes | None
+    ids: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """The engine's counters."""
 
@@ -248,6 +258,22 @@ class Engine:
         }
         with _refusals():
             self._native.put_protection_roots(revealed)
+
+    def take_person_asks(self, most: int, timeout_s: float) -> list[PersonAsk]:
+        """Wait for persons' keys to be asked for."""
+        asked = self._native.take_person_asks(most, int(timeout_s * _MS))
+        return [PersonAsk(*ask) for ask in asked]
+
+    def answer_person_ask(
+        self, ask: PersonAsk, keys: Sequence[tuple[bytes, Secret]] | None
+    ) -> None:
+        """Give the keys there are, with their ids; None: nobody can say."""
+        revealed = None if keys is None else [(id_, key.reveal()) for id_, key in keys]
+        self._native.answer_person_ask(ask.number, revealed)
+
+    def forget_person_keys(self) -> None:
+        """Have every person's key forgotten: an erased one's is gone when it is asked for again."""
+        self._native.forget_person_keys()
 
     def cache_stats(self) -> CacheStats:
         """Say how much is stored of answers, and whose."""

@@ -8,6 +8,7 @@ who can write the database can stop data from going, and cannot let any go.
 from tidegate.privacy.acts import Acts, ActsAltered, Operator, Verified
 from tidegate.privacy.agreement_form import read_agreement, require_declared
 from tidegate.privacy.agreements import Agreements, Warned, warnings
+from tidegate.privacy.erasure import erased_keys
 from tidegate.privacy.errors import PrivacyRefused
 from tidegate.privacy.gaps import Gap, gaps
 
@@ -20,6 +21,7 @@ __all__ = [
     "PrivacyRefused",
     "Verified",
     "Warned",
+    "erased_keys",
     "gaps",
     "read_agreement",
     "require_declared",

@@ -6,21 +6,25 @@
     3. destroy   what makes our own ciphertexts about them readable
     4. record    what was done, and what is left to do by hand, as a document with a digest
 
-A request that was cut off is made again: providers that were asked are asked once more, and say that they
-have nothing.
+Operators' acts say that it was begun, before anything that cannot be taken back, and what came of it, with
+the document's digest. A request that was cut off is made again: providers that were asked are asked once more,
+and say that they have nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
+from tidegate.domain.act import Act
 from tidegate.domain.declaration import Declaration, Provider
 from tidegate.domain.ledger import SubjectFlow, SubjectRequest
 from tidegate.domain.operation import Operation
 from tidegate.domain.party import Erasure
+from tidegate.privacy.acts import Operator
 from tidegate.privacy.evidence import Outcome, Step, erased, proven
 from tidegate.privacy.request import ErasureCall, fill
 from tidegate.privacy.subjects import Found, Subject, SubjectRegister, new_request_id
@@ -28,6 +32,8 @@ from tidegate.store import Store
 
 Destroy = Callable[[str, bytes], Sequence[str]]
 """Destroys what a client's subject is known by elsewhere, and names what that was."""
+
+ERASE: Final = "subject.erase"
 
 OBJECTS_ASKED_MAX = 100
 """How many of a subject's ids a provider is asked to erase in one request."""
@@ -110,13 +116,20 @@ def erase(
     made: Plan,
     carrier: Carrier,
     *,
-    author: str,
+    operator: Operator,
     revision: int,
     destroy: Sequence[Destroy] = (),
 ) -> SubjectRequest:
-    """Carry a plan out, and keep what proves it."""
+    """Carry a plan out, and keep what proves it.
+
+    Raises:
+        ActsAltered: what operators did was altered, so that nothing is added; nothing is sent about them from
+            now on, and nothing else was done.
+    """
     subject, now, id_ = made.found.subject, datetime.now(UTC), new_request_id()
+    author = operator.name
     register.suppress(subject, author, id_, now)
+    register.act(operator, ERASE, id_, subject, now, keys=register.key_ids(subject))
     steps = (*made.by_hand, *_asked(subject, made.calls, carrier))
     destroyed = [what for one in destroy for what in one(subject.client, subject.index)]
     document = erased(
@@ -132,7 +145,15 @@ def erase(
     is_done = all(step.outcome in {"erased", "nothing_there"} for step in steps)
     request = proven(id_, subject, author, now, act="erase", document=document, is_done=is_done)
     store.subjects.record(request)
+    what = {"document": request.digest, "done": is_done, "keys_destroyed": len(destroyed)}
+    register.act(operator, "subject.erased", id_, subject, datetime.now(UTC), **what)
     return request
+
+
+def erased_keys(acts: Iterable[Act]) -> frozenset[bytes]:
+    """Name the keys of persons that erasures destroy, by their ids: from the act on none of them counts."""
+    begun = (json.loads(act.details) for act in acts if act.act == ERASE)
+    return frozenset(bytes.fromhex(id_) for details in begun for id_ in details["keys"])
 
 
 def _asked(subject: Subject, calls: Sequence[ErasureCall], carrier: Carrier) -> Iterator[Step]:

@@ -31,6 +31,10 @@ LIMITS: Final = (
         "What a provider was sent in the clear, or hashed, is the provider's to erase. This document proves "
         "that the provider was asked and what it answered, not what it did with copies and backups."
     ),
+    (
+        "Tokens that a destroyed key sealed are noise. A backup of the store that was made before holds the key, "
+        "sealed, until the backup is gone; whoever restores it erases anew."
+    ),
     "What providers passed on to others is theirs to have erased (GDPR Art. 17(2), 19).",
     (
         "Tidegate keeps the ledger's rows, without values and under a keyed index, to show what was done "

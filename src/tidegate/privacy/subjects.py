@@ -14,6 +14,7 @@ from tidegate.domain.declaration import Declaration
 from tidegate.domain.ledger import SubjectFlow, SubjectRequest, Suppression
 from tidegate.domain.secret import Secret
 from tidegate.engine import EngineError, subject_index
+from tidegate.privacy.acts import Acts, Operator
 from tidegate.privacy.errors import SubjectRefused
 from tidegate.store import Store
 from tidegate.vault import Vault
@@ -41,9 +42,10 @@ class Found:
 class SubjectRegister:
     """What one store knows of subjects. Each question is of one client, and answered from its rows alone."""
 
-    def __init__(self, store: Store, vault: Vault) -> None:
+    def __init__(self, store: Store, vault: Vault, acts: Acts) -> None:
         self._store = store
         self._vault = vault
+        self._acts = acts
 
     def subject(self, declaration: Declaration, client: str, kind: str, identifier: str) -> Subject:
         """Work out by what a client knows somebody.
@@ -76,18 +78,48 @@ class SubjectRegister:
         entry = Suppression(subject.client, subject.index, subject.kind, at, author, request)
         self._store.subjects.suppress(entry)
 
-    def lift(self, subject: Subject, author: str) -> SubjectRequest:
+    def key_ids(self, subject: Subject) -> list[str]:
+        """Name the key that seals what was sent about somebody, by its id."""
+        stored = self._store.person_keys.of(subject.client, [subject.index])
+        return [key.id.hex() for key in stored]
+
+    def destroy_key(self, client: str, index: bytes) -> list[str]:
+        """Destroy the key that seals what was sent about somebody; name it, where there was one."""
+        gone = self._vault.person_keys.destroy(client, index)
+        return ["the key that seals the tokens of their values"] if gone else []
+
+    def act(
+        self,
+        operator: Operator,
+        act: str,
+        request: str,
+        subject: Subject,
+        at: datetime,
+        **more: object,
+    ) -> None:
+        """Add to the acts what an operator did for somebody, who is known by the index alone.
+
+        Raises:
+            ActsAltered: they are not what was written.
+        """
+        whom = {"client": subject.client, "kind": subject.kind, "index": subject.index.hex()}
+        self._acts.append(operator, lambda _: (act, request, whom | more), at=at)
+
+    def lift(self, subject: Subject, operator: Operator) -> SubjectRequest:
         """Let calls about somebody go again, and keep that this was done.
 
         Raises:
             SubjectRefused: nobody suppressed them.
+            ActsAltered: what operators did was altered; nothing is lifted.
         """
         from tidegate.privacy.evidence import lifted, proven
 
-        if not self._store.subjects.lift(subject.client, subject.index):
+        author, now, id_ = operator.name, datetime.now(UTC), new_request_id()
+        suppressed = self._store.subjects.suppressions(subject.client)
+        if subject.index not in {one.index for one in suppressed}:
             raise SubjectRefused("calls about this subject are not suppressed")
-        now = datetime.now(UTC)
-        id_ = new_request_id()
+        self.act(operator, "subject.lift", id_, subject, now)
+        self._store.subjects.lift(subject.client, subject.index)
         document = lifted(id_, subject, author, now)
         request = proven(id_, subject, author, now, act="lift", document=document, is_done=True)
         self._store.subjects.record(request)

@@ -32,7 +32,9 @@ def action_json(action: Action, at: str) -> str | _Json:  # noqa: PLR0911 - one 
         case Tokenise(how="ff1"):
             return {"tokenise": {"how": "ff1", "field": action.field, "root": action.root}}
         case Tokenise():
-            return {"tokenise": {"how": action.how, "field": action.field}}
+            # Left out where it is not so: engines that know of no such keys read the rest.
+            person = {"subject_key": True} if action.subject_key else {}
+            return {"tokenise": {"how": action.how, "field": action.field} | person}
         case Encrypt(key=key):
             return {"encrypt": _recipient(key)}
         case Seal():

@@ -17,6 +17,7 @@ from tidegate.store.errors import (
     StoreUnavailable,
 )
 from tidegate.store.issued import IssuedToken
+from tidegate.store.person_keys import StoredPersonKey
 from tidegate.store.protection_roots import StoredProtectionRoot
 from tidegate.store.revisions import Revision
 from tidegate.store.rotations import RotationRow
@@ -49,6 +50,7 @@ __all__ = [
     "StoreUnavailable",
     "StoredKek",
     "StoredManifest",
+    "StoredPersonKey",
     "StoredProtectionRoot",
     "StoredRoot",
     "Usage",

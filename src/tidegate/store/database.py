@@ -57,6 +57,7 @@ class Turn(IntEnum):
 
     MIGRATION = 0x74646701
     CALLS = 0x74646702
+    PERSON_KEYS = 0x74646703
 
 
 class Database:
@@ -146,6 +147,13 @@ class Database:
             return
         with self._explained(), contextlib.closing(self._engine.raw_connection()) as connection:
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def wipe(self, table: sa.Table) -> None:
+        """Leave no trace of rows that were deleted; what is overwritten already is not written anew."""
+        if self.is_sqlite:
+            self.forget_deleted()
+        else:
+            self.rewrite(table)
 
     def rewrite(self, *tables: sa.Table) -> None:
         """Write tables anew, so that no page of them holds what was deleted."""

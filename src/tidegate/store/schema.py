@@ -215,6 +215,18 @@ protection_roots = sa.Table(
     sa.Column("sealed", sa.LargeBinary, nullable=False),
 )
 
+# The keys of single persons, each sealed by what is made of one of the client's protection roots.
+person_keys = sa.Table(
+    "person_keys",
+    metadata,
+    sa.Column("client", sa.Text, primary_key=True),
+    sa.Column("subject", sa.LargeBinary, primary_key=True),
+    sa.Column("id", sa.LargeBinary, nullable=False),
+    sa.Column("root", sa.Integer, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Index("ix_person_keys_id", "client", "id", unique=True),
+)
+
 # The root keys that something is sealed by: one, and while it is being replaced two. Each seals a
 # known text, by which it is recognised, and the key of the access tokens. While there are two, each
 # also seals the other (`handover`: the next by the one before; `handback`: the other way round).

@@ -22,6 +22,7 @@ from tidegate.store.schema import (
     issued_tokens,
     keks,
     manifests,
+    person_keys,
     protection_roots,
     roots,
     sealed_credentials,
@@ -213,7 +214,7 @@ class Sealed:
             for table in (suspect_grants, sealed_credentials, issued_tokens):
                 database.execute(table.delete().where(table.c.connection.in_(theirs)))
             database.execute(consents.delete().where(consents.c.client == client))
-            for table in (protection_roots, keks):
+            for table in (protection_roots, person_keys, keks):
                 database.execute(table.delete().where(table.c.client == client))
             mine = connections.c.client == client
             gone = database.execute(connections.delete().where(mine)).rowcount
@@ -223,6 +224,7 @@ class Sealed:
             issued_tokens,
             consents,
             protection_roots,
+            person_keys,
             keks,
             connections,
             manifests,

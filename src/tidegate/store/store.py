@@ -17,6 +17,7 @@ from tidegate.store.errors import StoreRefused
 from tidegate.store.issued import IssuedTokens
 from tidegate.store.ledger import Ledger
 from tidegate.store.migrate import migrate
+from tidegate.store.person_keys import PersonKeys
 from tidegate.store.protection_roots import ProtectionRoots
 from tidegate.store.revisions import Revisions
 from tidegate.store.rotations import Rotations
@@ -45,6 +46,7 @@ class Store:
         self.issued = IssuedTokens(database, sealing)
         self.consents = Consents(database)
         self.rotations = Rotations(database, sealing)
+        self.person_keys = PersonKeys(database)
         self.protection_roots = ProtectionRoots(database, sealing)
         self.sealed = Sealed(database, sealing)
         """For the vault alone: what is in here is sealed, and the vault holds the keys."""

@@ -38,6 +38,7 @@ from tidegate.vault.manifest import (
     entry_of,
     issued_digest,
 )
+from tidegate.vault.person_keys import PersonKeys
 from tidegate.vault.protection import ProtectionRoots
 from tidegate.vault.root import Root
 from tidegate.vault.rotation import Rotated, rewrap, rotate_client
@@ -73,6 +74,7 @@ class Vault:
         self.keys = Keys(store, root, reopen)
         self.manifests = Manifests(store, self.keys)
         self.protection_roots = ProtectionRoots(store, self.keys, self.manifests)
+        self._person_keys = PersonKeys(store, self.protection_roots)
         self._anchor_path = anchor
         self._anchor = self._find_anchor()
         self.locked: VaultLocked | None = self._compare()
@@ -173,6 +175,16 @@ class Vault:
         """
         self._require_unlocked()
         return self.protection_roots.of(client)
+
+    @property
+    def person_keys(self) -> PersonKeys:
+        """The keys of single persons.
+
+        Raises:
+            VaultLocked: the vault is locked.
+        """
+        self._require_unlocked()
+        return self._person_keys
 
     def rotate_protection(self, client: str) -> int:
         """Make a client's next protection root; those before only restore. Return its number.

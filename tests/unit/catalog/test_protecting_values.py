@@ -104,6 +104,7 @@ def test_hashes_are_declared_by_product_and_kind(tmp_path: Path):
         ("{encrypt: {jwe: {key: none.pem}}}", "cannot be read"),
         ("{encrypt: {pgp: {key: x}}}", "jwe"),
         ("{scramble: 1}", "`tokenise`"),
+        ("{tokenise: siv, subject_key: true}", "`subject_key` goes with `aead`"),
     ],
 )
 def test_what_could_not_work_is_refused(tmp_path: Path, do: str, said: str):
@@ -135,6 +136,12 @@ def test_tokens_come_back_where_it_is_declared(tmp_path: Path):
     assert (
         not declared(tmp_path, "[{at: body $.x, do: {hash: meta.email}}]").protection[0].needs_keys
     )
+
+
+def test_a_token_that_ends_with_a_person_says_so_to_the_engine_and_others_do_not(tmp_path: Path):
+    fields = "[{at: body $.x, do: {tokenise: aead, subject_key: true}}, {at: body $.y, do: {tokenise: aead}}]"
+    (policy,) = snapshot(declared(tmp_path, fields))["protection"]
+    assert [rule["do"]["tokenise"].get("subject_key") for rule in policy["fields"]] == [True, None]
 
 
 def public_pem(key: Any) -> bytes:

@@ -1,11 +1,15 @@
 //! What looks like a token, in texts and answers that providers and consumers write: nothing opens that was not made here.
 #![no_main]
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, Waker};
 
 use libfuzzer_sys::fuzz_target;
 use tidegate_wire::detect::{Detector, find};
 use tidegate_wire::protect::keys::{Place, Roots};
+use tidegate_wire::protect::person::{ID_BYTES, Id, PersonKey};
+use tidegate_wire::protect::persons::Persons;
 use tidegate_wire::protect::restore::{RawRestoration, Restoring};
 use tidegate_wire::protect::token::{self, Token};
 use tidegate_wire::protect::tokenise;
@@ -15,13 +19,19 @@ const PLACES: &str = r#"{"operations": [0], "at": "body $", "field": "f"}"#;
 const ALL: [Detector; 6] =
     [Detector::Pan, Detector::Iban, Detector::Email, Detector::Secret, Detector::Jwt, Detector::Entropy];
 
+const PLACE: Place<'static> = Place { provider: "p", field: "f" };
+static PERSONS: LazyLock<Persons> = LazyLock::new(Persons::default);
+
 fuzz_target!(|bytes: &[u8]| {
+    let key = |id: &Id| PersonKey::new(*id, &[7; 32]).map(Arc::new);
+    let ours = key(&[7; ID_BYTES]);
+    assert!(ours.is_some_and(|key| key.open("c", PLACE, bytes).is_none()));
     let Some(roots) = Roots::new("c".into(), [(1, Zeroizing::new(vec![7; 32]))]) else { return };
     let roots = Arc::new(roots);
     if let Ok(text) = std::str::from_utf8(bytes) {
         if let Some(token) = Token::read(text) {
             assert_eq!(token.write(), text);
-            assert!(tokenise::open(&token, &roots, Place { provider: "p", field: "f" }).is_none());
+            assert!(tokenise::open(&token, &roots, PLACE, key).is_none());
         }
         for (range, found) in token::find(text) {
             assert_eq!(found.write(), text[range]);
@@ -30,6 +40,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let place = serde_json::from_str::<RawRestoration>(PLACES).ok().and_then(|raw| raw.compile().ok());
     let restorations = place.into_iter().map(Arc::new).collect();
-    let restoring = Restoring { restorations, roots, provider: "p".into() };
-    assert!(restoring.restore(bytes).is_none());
+    let restoring = Restoring { restorations, roots, client: "c".into(), provider: "p".into() };
+    // Nothing opens, so that no key is asked for and nothing waits.
+    let restored = pin!(restoring.restore(bytes, &PERSONS)).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(restored, Poll::Ready(None)));
 });

@@ -12,6 +12,7 @@ use super::ff1::{self, Shapeless};
 use super::generalise::{Generality, generalise};
 use super::hash::{Hashing, Unhashed};
 use super::jwe::Encryption;
+use super::person::{Person, PersonKey};
 use super::seal::Sealing;
 use super::token::Kind;
 use super::tokenise::{self, Clear};
@@ -45,6 +46,9 @@ pub struct Tokenising {
     /// Of digits, which do not say it: the number of the root that keys them.
     #[serde(default = "first_root")]
     pub root: u32,
+    /// Sealed by the key of the person whom the call is about, too.
+    #[serde(default)]
+    pub subject_key: bool,
 }
 
 fn first_root() -> u32 {
@@ -125,6 +129,11 @@ impl Act {
         }
     }
 
+    /// Whether it seals by the key of whom the call is about.
+    pub fn needs_person(&self) -> bool {
+        matches!(self, Self::Tokenise(to) if to.subject_key)
+    }
+
     /// Whether what the provider gets is another value than the consumer's.
     pub fn changes(&self) -> bool {
         !matches!(self, Self::Allow | Self::Drop | Self::Reject)
@@ -182,7 +191,29 @@ impl Tokenising {
             Value::Bytes(_) | Value::Nothing => return Err(Unfit::Cannot("acts on values")),
         };
         let too_long = Unfit::Unprotectable("makes tokens of values of 64 KiB at most");
-        tokenise::seal(kind, roots, place, &clear).ok_or(too_long)
+        let sealed = if self.subject_key {
+            tokenise::seal_for(with.person.key()?, roots, place, &clear)
+        } else {
+            tokenise::seal(kind, roots, place, &clear)
+        };
+        sealed.ok_or(too_long)
+    }
+}
+
+impl Person {
+    fn key(&self) -> Result<&PersonKey, Unfit> {
+        match self {
+            Self::Known(key) => Ok(key),
+            Self::Unavailable => Err(Unfit::Unavailable(
+                "The key of whom this call is about cannot be had, so nothing is sealed by it. Try again shortly.",
+            )),
+            Self::Unnamed => Err(Unfit::Unprotectable(
+                "seals by a key of whom the call is about. Name them: `Tidegate-Subject: kind:identifier`",
+            )),
+            Self::Several => Err(Unfit::Unprotectable(
+                "seals by one person's key, and the call is about several. Make a call for each",
+            )),
+        }
     }
 }
 

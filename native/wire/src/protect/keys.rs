@@ -119,7 +119,7 @@ pub fn frame(parts: &[&[u8]]) -> Vec<u8> {
     framed
 }
 
-struct Length(usize);
+pub(super) struct Length(pub usize);
 
 impl KeyType for Length {
     fn len(&self) -> usize {

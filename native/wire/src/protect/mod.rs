@@ -8,7 +8,7 @@
 //! [`policy`] is what is declared, [`selector`] where fields are, [`act`] what becomes of one, [`told`] what the
 //! record says of it; [`sample`] shows it all of a sample. [`document`], [`graphql`], [`named`], [`multipart`] and [`csv`] are what is read, [`survive`] looks
 //! once more at what was written. [`hash`], [`tokenise`], [`ff1`], [`jwe`] and [`seal`] make what stands for a value, by
-//! [`keys`] of the client or the provider; [`signals`] tell the provider what a person decided; [`restore`] turns tokens in answers into values again.
+//! [`keys`] of the client, of the [`person`] they are about, or of the provider; [`signals`] tell the provider what a person decided; [`restore`] turns tokens in answers into values again.
 
 pub mod act;
 pub mod content;
@@ -22,6 +22,8 @@ pub mod jwe;
 pub mod keys;
 pub mod multipart;
 pub mod named;
+pub mod person;
+pub mod persons;
 pub mod policy;
 pub mod restore;
 pub mod sample;

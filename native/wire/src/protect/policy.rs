@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::act::Act;
+use super::act::{Act, How};
 use super::selector::{BodyKind, Path, Selector, Target};
 use super::signals::Signals;
 use crate::detect::Detector;
@@ -28,6 +28,8 @@ pub struct Policy {
     pub assert_absent: Box<[Detector]>,
     /// What it asks for of whom a call is about; None: nothing.
     pub consent: Option<Asked>,
+    /// Whether a rule seals by the key of whom a call is about.
+    pub needs_person: bool,
     pub rules: Vec<Rule>,
     /// By operation: the path's segments that rules are for, with those rules.
     pub parameters: HashMap<u32, Vec<(usize, usize)>>,
@@ -165,6 +167,7 @@ impl RawPolicy {
             body_bytes: self.body_bytes.min(BODY_BYTES_MAX),
             assert_absent: self.assert_absent,
             consent: self.consent,
+            needs_person: rules.iter().any(|rule| rule.act.needs_person()),
             rules,
             parameters,
         })
@@ -174,6 +177,9 @@ impl RawPolicy {
 impl RawRule {
     fn compile(self) -> Result<Rule, String> {
         let Selector { text, target } = self.at.parse()?;
+        if self.act.needs_person() && !matches!(&self.act, Act::Tokenise(to) if to.how == How::Aead) {
+            return Err(format!("`{text}`: no token but `aead` has a person's key"));
+        }
         Ok(Rule {
             at: text.into(),
             target,

@@ -4,6 +4,7 @@
 //! client, provider or field stays what it is: who plants one in a provider's record learns nothing by it. So does
 //! an answer that cannot be read, or is larger than the bound: a consumer gets tokens then, never an error.
 
+use std::collections::HashSet;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ use zeroize::Zeroizing;
 use super::document::shadow_of;
 use super::ff1;
 use super::keys::{Place, Roots};
+use super::person::{Id, PersonKey};
+use super::persons::{Known, Persons};
 use super::selector::{Path, Selector, Step, Target};
 use super::token::{self, Token};
 use super::tokenise::{self, Clear};
@@ -54,7 +57,29 @@ impl RawRestoration {
 pub struct Restoring {
     pub restorations: Arc<[Arc<Restoration>]>,
     pub roots: Arc<Roots>,
+    pub client: Arc<str>,
     pub provider: Arc<str>,
+}
+
+/// The keys of persons that are at hand, and those that are not.
+struct AtHand<'p> {
+    persons: &'p Persons,
+    client: &'p Arc<str>,
+    asked: Known,
+    missing: HashSet<Id>,
+}
+
+impl AtHand<'_> {
+    fn key(&mut self, id: &Id) -> Option<Arc<PersonKey>> {
+        if let Some(known) = self.asked.get(id) {
+            return known.clone();
+        }
+        if let Some(known) = self.persons.known(self.client, id) {
+            return known;
+        }
+        self.missing.insert(*id);
+        None
+    }
 }
 
 impl Debug for Restoring {
@@ -64,8 +89,20 @@ impl Debug for Restoring {
 }
 
 impl Restoring {
-    /// The answer with its values; None where nothing in it is restored.
-    pub fn restore(&self, answer: &[u8]) -> Option<Vec<u8>> {
+    /// The answer with its values; None where nothing in it is restored. Keys of persons that are not at hand are
+    /// asked for, and where one cannot be had its tokens stay.
+    pub async fn restore(&self, answer: &[u8], persons: &Persons) -> Option<Vec<u8>> {
+        let (client, missing) = (&self.client, HashSet::new());
+        let mut keys = AtHand { persons, client, asked: Known::new(), missing };
+        let fresh = self.restored(answer, &mut keys);
+        if keys.missing.is_empty() {
+            return fresh;
+        }
+        keys.asked = persons.of_ids(client, &keys.missing).await;
+        self.restored(answer, &mut keys)
+    }
+
+    fn restored(&self, answer: &[u8], keys: &mut AtHand<'_>) -> Option<Vec<u8>> {
         let mut root = Node::read(answer).ok()?;
         let mut restored = 0;
         for one in &*self.restorations {
@@ -73,7 +110,7 @@ impl Restoring {
             let leaf = &mut |node: &mut Node<'_>| {
                 let fresh = match one.ff1 {
                     Some(number) => self.number(node, number, place),
-                    None => self.value(node, place),
+                    None => self.value(node, place, keys),
                 };
                 if let Some(fresh) = fresh {
                     *node = fresh;
@@ -96,10 +133,10 @@ impl Restoring {
         (restored > 0).then(|| root.written())
     }
 
-    fn value(&self, node: &Node<'_>, place: Place<'_>) -> Option<Node<'static>> {
+    fn value(&self, node: &Node<'_>, place: Place<'_>, keys: &mut AtHand<'_>) -> Option<Node<'static>> {
         let Node::Text(text) = node else { return None };
         if let Some(token) = Token::read(text) {
-            return match tokenise::open(&token, &self.roots, place)? {
+            return match tokenise::open(&token, &self.roots, place, |id| keys.key(id))? {
                 Clear::Text(value) => Some(Node::Text(value.to_string().into())),
                 Clear::Scalar(value) => Node::read(value.as_bytes()).ok().map(Node::into_owned),
             };
@@ -108,10 +145,8 @@ impl Restoring {
         let mut fresh = Zeroizing::new(String::new());
         let mut from = 0;
         for (range, token) in token::find(text) {
-            let Some(Clear::Text(value) | Clear::Scalar(value)) = tokenise::open(&token, &self.roots, place)
-            else {
-                continue;
-            };
+            let opened = tokenise::open(&token, &self.roots, place, |id| keys.key(id));
+            let Some(Clear::Text(value) | Clear::Scalar(value)) = opened else { continue };
             fresh.push_str(&text[from..range.start]);
             fresh.push_str(&value);
             from = range.end;
@@ -169,6 +204,8 @@ fn at<'n, 'd, 'e>(
 #[cfg(test)]
 mod tests {
     use super::super::keys::tests::roots;
+    use super::super::person::tests::person;
+    use super::super::persons::Whom;
     use super::super::token::Kind;
     use super::*;
 
@@ -179,7 +216,8 @@ mod tests {
             Arc::new(raw.compile().expect("a place"))
         });
         let restorations = compiled.collect();
-        Restoring { restorations, roots: Arc::new(roots(client, &[1, 2])), provider: provider.into() }
+        let roots = Arc::new(roots(client, &[1, 2]));
+        Restoring { restorations, roots, client: client.into(), provider: provider.into() }
     }
 
     fn sealed(client: &str, provider: &str, field: &str, clear: &Clear) -> String {
@@ -192,7 +230,10 @@ mod tests {
     }
 
     fn restored(restoring: &Restoring, answer: &str) -> Option<String> {
-        restoring.restore(answer.as_bytes()).map(|bytes| String::from_utf8(bytes).expect("text"))
+        let (persons, missing) = (Persons::default(), HashSet::new());
+        let mut keys = AtHand { persons: &persons, client: &restoring.client, asked: Known::new(), missing };
+        let fresh = restoring.restored(answer.as_bytes(), &mut keys);
+        fresh.map(|bytes| String::from_utf8(bytes).expect("text"))
     }
 
     #[test]
@@ -241,6 +282,30 @@ mod tests {
             Some("{\"account\":\"12345678\",\"x\":1}".to_owned())
         );
         assert_eq!(restored(&ours, "{\"account\":\"none\"}"), None);
+    }
+
+    #[tokio::test]
+    async fn tokens_of_persons_come_back_by_keys_that_are_asked_for_and_stay_without() {
+        let ours = restoring("acme", "crm", &[("body $[*]", "email", None)]);
+        let place = Place { provider: "crm", field: "email" };
+        let token = |seed| {
+            tokenise::seal_for(&person(seed), &ours.roots, place, &text(&format!("v{seed}"))).expect("token")
+        };
+        let answer = format!(r#"["{}","{}","{}","to {}"]"#, token(1), token(2), token(1), token(1));
+        let persons = Arc::new(Persons::default());
+        let theirs = Arc::clone(&persons);
+        let thread = std::thread::spawn(move || {
+            let asked = theirs.take(9, std::time::Duration::from_secs(10)).pop().expect("asked");
+            let Whom::Ids(ids) = &asked.whom else { panic!("{:?}", asked.whom) };
+            assert_eq!(ids.len(), 2);
+            theirs.answer(asked.id, Some(vec![([1; 16], Zeroizing::new(vec![1; 32]))]));
+        });
+        let fresh = ours.restore(answer.as_bytes(), &persons).await.expect("restored");
+        thread.join().expect("joined");
+        let fresh = String::from_utf8(fresh).expect("text");
+        assert!(fresh.starts_with(r#"["v1","tdgt1."#) && fresh.ends_with(r#","v1","to v1"]"#), "{fresh}");
+        // What is known is not asked for again: nobody would answer.
+        assert!(ours.restore(answer.as_bytes(), &persons).await.is_some());
     }
 
     #[test]

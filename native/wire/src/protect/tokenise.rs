@@ -9,11 +9,14 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use zeroize::Zeroizing;
 
 use super::keys::{Place, Roots, Use, frame};
+use super::person::{ID_BYTES, Id, PersonKey};
 use super::token::{Kind, SEALED_BYTES_MAX, Token};
 
 const FORM: &[u8] = b"tidegate token 1";
 /// Of the longest value, in bytes: with tag, nonce and how it is written it is still a token.
-pub const VALUE_BYTES_MAX: usize = SEALED_BYTES_MAX - 64;
+pub const VALUE_BYTES_MAX: usize = SEALED_BYTES_MAX - 128;
+/// What begins with it was sealed by a person's key besides; the others begin with a value's mark.
+const OF_PERSON: u8 = b'p';
 
 /// A value as it stood in a document.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,11 +52,22 @@ impl Clear {
 
 /// The token that stands for a value at this place; None where the value is too long.
 pub fn seal(kind: Kind, roots: &Roots, place: Place<'_>, value: &Clear) -> Option<String> {
-    let root = roots.newest();
+    let packed = value.packed();
+    (packed.len() <= VALUE_BYTES_MAX).then(|| sealed(kind, roots, place, &packed))?
+}
+
+/// The same, which opens only as long as there is the person's key.
+pub fn seal_for(person: &PersonKey, roots: &Roots, place: Place<'_>, value: &Clear) -> Option<String> {
     let packed = value.packed();
     if packed.len() > VALUE_BYTES_MAX {
         return None;
     }
+    let inner = person.seal(roots.client(), place, &packed)?;
+    sealed(Kind::Aead, roots, place, &[&[OF_PERSON], inner.as_slice()].concat())
+}
+
+fn sealed(kind: Kind, roots: &Roots, place: Place<'_>, packed: &[u8]) -> Option<String> {
+    let root = roots.newest();
     let bound = bound(kind, root, roots, place);
     let sealed = match kind {
         Kind::Aead => {
@@ -63,15 +77,30 @@ pub fn seal(kind: Kind, roots: &Roots, place: Place<'_>, value: &Clear) -> Optio
             let nonce = key.seal_in_place_append_tag(Aad::from(&bound), &mut sealed).ok()?;
             [nonce.as_ref().as_slice(), &sealed].concat()
         }
-        Kind::Siv => siv(roots, root, place)?.encrypt([&bound], &packed).ok()?,
+        Kind::Siv => siv(roots, root, place)?.encrypt([&bound], packed).ok()?,
     };
     Some(Token { kind, root, sealed }.write())
 }
 
 /// The value that a token stands for at this place; None for one that was made for another, or altered.
-pub fn open(token: &Token, roots: &Roots, place: Place<'_>) -> Option<Clear> {
+///
+/// `person` gives the key of an id, where a person's key sealed it.
+pub fn open<K: AsRef<PersonKey>>(
+    token: &Token,
+    roots: &Roots,
+    place: Place<'_>,
+    person: impl FnOnce(&Id) -> Option<K>,
+) -> Option<Clear> {
+    let packed = opened(token, roots, place)?;
+    let Some((&OF_PERSON, inner)) = packed.split_first() else { return Clear::unpacked(&packed) };
+    let (id, sealed) = inner.split_first_chunk::<ID_BYTES>()?;
+    let packed = person(id)?.as_ref().open(roots.client(), place, sealed)?;
+    Clear::unpacked(&packed)
+}
+
+fn opened(token: &Token, roots: &Roots, place: Place<'_>) -> Option<Zeroizing<Vec<u8>>> {
     let bound = bound(token.kind, token.root, roots, place);
-    let packed = match token.kind {
+    Some(match token.kind {
         Kind::Aead => {
             let key = roots.key::<32>(token.root, Use::Aead, place)?;
             let key = RandomizedNonceKey::new(&AES_256_GCM, &*key).ok()?;
@@ -83,8 +112,7 @@ pub fn open(token: &Token, roots: &Roots, place: Place<'_>) -> Option<Clear> {
             packed
         }
         Kind::Siv => Zeroizing::new(siv(roots, token.root, place)?.decrypt([&bound], &token.sealed).ok()?),
-    };
-    Clear::unpacked(&packed)
+    })
 }
 
 fn siv(roots: &Roots, root: u32, place: Place<'_>) -> Option<Aes256Siv> {
@@ -108,7 +136,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::keys::tests::roots;
+    use super::super::person::tests::person;
     use super::*;
+
+    fn open(token: &Token, roots: &Roots, place: Place<'_>) -> Option<Clear> {
+        super::open(token, roots, place, |_| None::<Box<PersonKey>>)
+    }
 
     const HERE: Place<'_> = Place { provider: "crm", field: "email" };
 
@@ -182,6 +215,29 @@ mod tests {
             }
         }
         assert_eq!(tries, 10_000);
+    }
+
+    #[test]
+    fn what_a_persons_key_sealed_opens_by_it_alone_and_looks_like_any_other_token() {
+        let acme = roots("acme", &[1]);
+        let token = seal_for(&person(1), &acme, HERE, &text("a@example.com")).expect("token");
+        let token = read(&token);
+        let opened = |roots: &Roots, place, key: Option<PersonKey>| {
+            super::open(&token, roots, place, |id| {
+                assert_eq!(id, &[1; ID_BYTES]);
+                key.map(Box::new)
+            })
+        };
+        assert!(opened(&acme, HERE, Some(person(1))) == Some(text("a@example.com")));
+        assert!(opened(&acme, HERE, Some(person(2))).is_none());
+        assert!(opened(&acme, HERE, None).is_none());
+        assert!(opened(&roots("globex", &[1]), HERE, Some(person(1))).is_none());
+        assert!(opened(&acme, Place { field: "name", ..HERE }, Some(person(1))).is_none());
+        // Neither the key's id nor anything of the value shows.
+        assert_eq!(token.kind, Kind::Aead);
+        assert!(!token.sealed.windows(ID_BYTES).any(|part| part == [1; ID_BYTES]));
+        let longest = text(&"x".repeat(VALUE_BYTES_MAX - 1));
+        assert!(seal_for(&person(1), &acme, HERE, &longest).is_some());
     }
 
     #[test]

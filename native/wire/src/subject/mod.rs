@@ -73,11 +73,22 @@ impl Keys {
     }
 }
 
+/// Whose key a call's values may be sealed by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Whom {
+    #[default]
+    Nobody,
+    One(Index),
+    Several,
+}
+
 /// Whom one call is about.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Subjects {
     /// In hexadecimal, each once.
     pub indexes: Vec<Box<str>>,
+    /// The one it is about, where it is one.
+    pub whom: Whom,
     /// The client declares that calls about suppressed subjects are reported, and this is one.
     pub would_refuse: bool,
 }
@@ -116,6 +127,7 @@ pub fn subjects(
         }
         let text = hex(&index).into_boxed_str();
         if !found.indexes.contains(&text) {
+            found.whom = if found.indexes.is_empty() { Whom::One(index) } else { Whom::Several };
             found.indexes.push(text);
         }
     }
