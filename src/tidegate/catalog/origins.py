@@ -14,6 +14,7 @@ from dataclasses import replace
 from tidegate.catalog.errors import shown
 from tidegate.catalog.fields import LABEL_PATTERN, variables_of
 from tidegate.domain.declaration import Provider, Variable
+from tidegate.domain.oauth import with_values
 from tidegate.domain.origin import Origin
 
 _LOCAL_NAME = re.compile(r"(.+\.)?localhost")
@@ -35,7 +36,7 @@ def fill_origins(provider: Provider, values: Mapping[str, str]) -> tuple[str, ..
 
 
 def fill_endpoints(provider: Provider, values: Mapping[str, str]) -> Provider:
-    """The provider with the OAuth endpoints of one connection.
+    """The provider with the OAuth endpoints of one connection, and what is sent along to them.
 
     Raises:
         ValueError: as `fill_origins`.
@@ -45,7 +46,8 @@ def fill_endpoints(provider: Provider, values: Mapping[str, str]) -> Provider:
         return provider
     rules = provider.variable_rules
     filled = {name: fill_url(url, values, rules) for name, url in grant.endpoints.items()}
-    return replace(provider, token_grant=replace(grant, **filled))
+    lowered = {name: value.lower() for name, value in values.items()}
+    return replace(provider, token_grant=with_values(replace(grant, **filled), lowered))
 
 
 def fill_url(template: str, values: Mapping[str, str], rules: Iterable[Variable] = ()) -> str:

@@ -359,7 +359,7 @@ class TokenGrantEntry(Entry):
     scope_separator: str = " "
     """What stands between two scopes; a space by the standard."""
     parameters: dict[str, str] = {}
-    """What else is sent along to the token endpoint (`audience`)."""
+    """What else is sent along to the token endpoint (`audience`); it may hold that address's variables."""
     authorize_parameters: dict[str, str] = {}
     """What else is sent along when a person is asked (`access_type`)."""
     account: Annotated[str, Field(pattern=f"^{_ACCOUNT}$")] | None = None

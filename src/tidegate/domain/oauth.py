@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -71,8 +72,9 @@ class TokenGrant:
     it has replaced already. `account` names what tells accounts apart: `id_token.sub`, `token.team.id`.
 
     Endpoints and issuer may hold `{variables}`, which each connection fills: its scheme has what they
-    became. With `issuer`, endpoints that are not declared are found in its metadata (RFC 8414) when somebody
-    connects, and kept in the connection's scheme. `iss`: it names itself in its answers (RFC 9207).
+    became, and parameters may hold those of the token endpoint (else of the issuer). With `issuer`,
+    endpoints that are not declared are found in its metadata (RFC 8414) when somebody connects, and kept
+    in the connection's scheme. `iss`: it names itself in its answers (RFC 9207).
     `dpop`: tokens are bound to a key of the credential's, and how proofs of it are signed (RFC 9449).
     `request` is how endpoints are asked. `idle_s`: the provider ends a consent that is not used for so
     long; 0: it does not.
@@ -164,13 +166,35 @@ def bound_grant(grant: TokenGrant, scheme: str) -> TokenGrant | None:
     kind, _, rest = scheme.partition(" ")
     token_url, *named = rest.split(" ")
     known = dict(pair.split("=", 1) for pair in named if "=" in pair)
-    if kind != _OAUTH or values_in(grant.token_url or token_url, token_url) is None:
-        return None
-    if not grant.token_url and values_in(grant.issuer, known.get("issuer", "")) is None:
+    if grant.token_url:
+        values = values_in(grant.token_url, token_url)
+    else:
+        values = values_in(grant.issuer, known.get("issuer", ""))
+    if kind != _OAUTH or values is None:
         return None
     # A token of the one kind cannot be had, or shown, in the way of the other.
     if known.get("dpop") != grant.dpop:
         return None
     # What is declared since then gets no secret before somebody enters it anew.
     found = {name: known.get(name, "") for name in _IN_SCHEME}
-    return replace(grant, token_url=token_url, iss="iss" in known, **found)
+    bound = replace(grant, token_url=token_url, iss="iss" in known, **found)
+    return with_values(bound, values)
+
+
+def with_values(grant: TokenGrant, values: Mapping[str, str]) -> TokenGrant:
+    """The grant with the `{variables}` in its parameters filled; what else stands in braces stays."""
+
+    def filled(parameters: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        return tuple((name, _filled(text, values)) for name, text in parameters)
+
+    return replace(
+        grant,
+        parameters=filled(grant.parameters),
+        authorize_parameters=filled(grant.authorize_parameters),
+    )
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import JWKRegistry
 
+from tidegate.catalog import presets
+from tidegate.catalog.origins import fill_endpoints
 from tidegate.credentials.dpop import new_key, public_jwk, thumbprint
 from tidegate.credentials.token_endpoint import (
     LIFETIME_MAX_S,
@@ -25,7 +27,7 @@ from tidegate.credentials.token_endpoint import (
     read_answer,
     token_request,
 )
-from tidegate.domain.oauth import Expiry, ExpiryUnit, TokenGrant
+from tidegate.domain.oauth import Expiry, ExpiryUnit, TokenGrant, bound_grant
 from tidegate.domain.secret import Secret
 
 NOW = 1_782_907_200  # 2026-07-01T12:00:00Z
@@ -228,3 +230,29 @@ def test_no_answer_makes_it_fail(body: dict[str, object], status: int):
 def test_no_bytes_make_it_fail(body: bytes, status: int):
     with pytest.raises(TokenRefusedError):
         read(body, status)
+
+
+def test_parameters_name_the_account_that_the_token_endpoint_is_of():
+    declared = replace(
+        GRANT,
+        token_url="https://{domain}/oauth/token",
+        parameters=(("audience", "https://{domain}/api/v2/"), ("template", "{other}")),
+    )
+    filled = replace(declared, token_url="https://acme.eu.auth0.com/oauth/token")
+    bound = bound_grant(declared, filled.scheme)
+    assert bound is not None
+    asked = parse_qs(token_request(bound, FIELDS).body.reveal().decode())
+    assert asked["audience"] == ["https://acme.eu.auth0.com/api/v2/"]
+    assert asked["template"] == ["{other}"]
+
+
+def test_the_question_for_consent_names_the_account_too():
+    declared = presets()["auth0"].provider
+    grant = declared.token_grant
+    assert grant is not None
+    asking = replace(grant, authorize_parameters=grant.parameters)
+    made = fill_endpoints(
+        replace(declared, token_grant=asking), {"domain": "ACME.eu.auth0.com"}
+    ).token_grant
+    assert made is not None
+    assert made.authorize_parameters == (("audience", "https://acme.eu.auth0.com/api/v2/"),)
