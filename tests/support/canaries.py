@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
+from hypothesis import currently_in_test_context
+
 BYTES_MIN = 10
 """Shorter ones, and those of few different bytes, stand in files by chance."""
 
@@ -47,6 +49,8 @@ class Hit:
 
 def plant(secret: bytes | str) -> None:
     """Have this value searched for when the session ends."""
+    if currently_in_test_context():
+        return  # What Hypothesis draws may be any word of the code, which stands in other files.
     value = secret.encode() if isinstance(secret, str) else secret
     if len(value) < BYTES_MIN or len(set(value)) < DISTINCT_MIN or value in _planted:
         return
