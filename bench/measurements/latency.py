@@ -13,6 +13,7 @@ from bench import peers, provider
 from bench.gateway import Gateway
 from bench.load import Latency, pace, saturate
 from bench.measure import Effort, Outcome, Table
+from bench.procfs import CoreTimes
 from bench.stage import BenchError, Stage
 from bench.target import expect_the_work_done
 
@@ -29,11 +30,15 @@ def measure(stage: Stage, effort: Effort) -> Outcome:
     rate = full.per_second / 2
     without: list[Latency] = []
     through: list[Latency] = []
+    busy: list[tuple[float, float]] = []
     for seed in range(1, effort.rounds + 1):
         without.append(pace(direct, stage.cores, rate, effort.seconds, seed=seed))
+        cores = [CoreTimes.read(core) for core in (stage.cores.gate, stage.cores.load)]
         through.append(pace(tidegate, stage.cores, rate, effort.seconds, seed=seed))
+        gate, load = (CoreTimes.read(core) for core in (stage.cores.gate, stage.cores.load))
+        busy.append((gate.busy_share(cores[0]), load.busy_share(cores[1])))
         recorded = _expect_recorded(gateway, recorded, through[-1].calls)
-    return _outcome(rate, without, through)
+    return _outcome(rate, without, through, busy)
 
 
 def _expect_recorded(gateway: Gateway, before: int, calls: int) -> int:
@@ -44,10 +49,16 @@ def _expect_recorded(gateway: Gateway, before: int, calls: int) -> int:
     return recorded
 
 
-def _outcome(rate: float, without: list[Latency], through: list[Latency]) -> Outcome:
+def _outcome(
+    rate: float,
+    without: list[Latency],
+    through: list[Latency],
+    busy: list[tuple[float, float]],
+) -> Outcome:
     pairs = list(zip(without, through, strict=True))
     p50_ms = median(t.p50_us - w.p50_us for w, t in pairs) / 1_000
     p99_ms = median(t.p99_us - w.p99_us for w, t in pairs) / 1_000
+    gate, load = (median(shares) for shares in zip(*busy, strict=True))
     return Outcome(
         figures={"gate.latency_p50_ms": p50_ms, "gate.latency_p99_ms": p99_ms},
         table=Table(
@@ -58,12 +69,14 @@ def _outcome(rate: float, without: list[Latency], through: list[Latency]) -> Out
                 _row("tidegate", through),
                 ("added", f"{p50_ms:.3f}", "", f"{p99_ms:.3f}", "", "", "", ""),
             ],
-            note="`late` is how long after its time the generator itself noticed a call.",
+            note="`late` is how long after its time the generator itself noticed a call. Through Tidegate its "
+            f"core was busy for {gate:.0%} of the time, recording included, and the load's for {load:.0%}.",
         ),
         rounds={
             "calls_per_second": rate,
             "direct": [asdict(one) for one in without],
             "tidegate": [asdict(one) for one in through],
+            "gate_and_load_busy": busy,
         },
     )
 
