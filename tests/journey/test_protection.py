@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
@@ -29,6 +30,7 @@ POLICY = """
 protection:
   - operations: ["there:POST /{name}"]
     purpose: sales
+    namespaces: {s: "http://schemas.xmlsoap.org/soap/envelope/", o: "urn:people"}
     fields:
       - {at: body $.email, category: contact.email, do: allow}
       - {at: body $.card.number, category: financial.card, do: {mask: 4}}
@@ -44,6 +46,10 @@ protection:
       - {at: csv email, category: contact.email, do: allow}
       - {at: csv born, category: birth, do: {generalise: year}}
       - {at: csv note, do: drop}
+      - {at: xml /s:Body/o:person/o:email, category: contact.email, do: allow}
+      - {at: xml /s:Body/o:person/o:card, category: financial.card, do: {mask: 4}}
+      - {at: xml /s:Body/o:person/@born, category: birth, do: {generalise: year}}
+      - {at: xml /s:Body/o:person/o:note, repeated: true, do: drop}
       - {at: query trace, do: drop}
       - {at: query q, do: {mask: 2}}
       - {at: header X-User, category: contact.name, do: drop}
@@ -207,6 +213,27 @@ def test_a_table_is_written_anew(before: Before):
         assert "`csv phone`" in problem["detail"]
 
 
+def test_xml_is_written_anew_by_the_policys_prefixes(before: Before):
+    with before() as scene:
+        kind = {"Content-Type": 'text/xml; charset="utf-8"'}
+        document = ET.fromstring(
+            '<Body xmlns="http://schemas.xmlsoap.org/soap/envelope/"><person xmlns="urn:people" '
+            'born="1987-05-23"><email>a&amp;b@c.example</email><card>4111111111111111</card>'
+            "<note>she called</note><note>on Monday</note></person></Body>"
+        )
+        seen = scene.sent(content=ET.tostring(document, "utf-8"), headers=kind)
+        sent = ET.fromstring(seen.body)
+        assert [(one.tag, dict(one.attrib), one.text) for one in sent.iter()] == [
+            ("{http://schemas.xmlsoap.org/soap/envelope/}Body", {}, None),
+            ("{urn:people}person", {"born": "1987"}, None),
+            ("{urn:people}email", {}, "a&b@c.example"),
+            ("{urn:people}card", {}, "************1111"),
+        ]
+        ET.SubElement(document[0], "{urn:people}phone").text = "0170"
+        problem = scene.refused(content=ET.tostring(document), headers=kind)
+        assert "`xml /s:Body/o:person/o:phone`" in problem["detail"]
+
+
 def test_a_body_that_comes_in_pieces_or_compressed_goes_out_whole_and_plain(before: Before):
     with before() as scene:
         document = json.dumps(PERSON).encode()
@@ -222,7 +249,7 @@ def test_a_body_that_comes_in_pieces_or_compressed_goes_out_whole_and_plain(befo
 
 def test_a_body_of_a_kind_without_rules_is_refused(before: Before):
     with before() as scene:
-        for kind in ("text/plain", "application/xml", "application/json; charset=utf-16"):
+        for kind in ("text/plain", "application/yaml", "application/json; charset=utf-16"):
             problem = scene.refused(content=b"<a/>", headers={"Content-Type": kind})
             assert problem["code"] == "unparseable"
         assert scene.refused(content=b"{}")["code"] == "unparseable"

@@ -30,6 +30,7 @@ pub mod shared;
 pub mod shed;
 pub mod sign;
 pub mod subject;
+pub mod xml;
 
 pub mod body;
 pub mod call;

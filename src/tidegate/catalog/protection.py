@@ -16,6 +16,7 @@ from tidegate.catalog.patterns import OperationTable
 from tidegate.catalog.protecting import action_of, split
 from tidegate.catalog.protection_form import FieldEntry, ProtectionEntry
 from tidegate.catalog.selectors import Selector, WrongSelectorError, read_selector
+from tidegate.catalog.xml_names import prefixes
 from tidegate.catalog.yaml_source import Path
 from tidegate.domain.category import is_personal
 from tidegate.domain.declaration import Declaration, Provider
@@ -53,6 +54,7 @@ def protection_of(
     operations = tuple(split(text) for text in entry.operations)
     placed = list(_placed(entry.fields, operations, find, wrong))
     _check_fields(placed, wrong)
+    _check_prefixes(placed, entry.namespaces, wrong)
     if entry.without_consent == "drop":
         _check_droppable(entry, placed, wrong)
     return Protection(
@@ -71,6 +73,7 @@ def protection_of(
         unknown_fields=entry.unknown_fields,
         report_until=entry.report_until,
         body_bytes=entry.bounds.body,
+        namespaces=tuple(sorted(entry.namespaces.items())),
         assert_absent=tuple(dict.fromkeys(entry.assert_absent)),
         consent=_consent(entry) if entry.asks_for_consent else None,
     )
@@ -214,6 +217,20 @@ def _check_fields(fields: list[_Placed], wrong: _Wrong) -> None:
             wrong((*path, "at"), message, "a GraphQL operation needs a policy of its own")
         read.append((at, selector))
         _check_do(field, selector, path, wrong)
+
+
+def _check_prefixes(fields: list[_Placed], namespaces: Mapping[str, str], wrong: _Wrong) -> None:
+    of_xml = [
+        (number, at, selector)
+        for number, _, at in fields
+        if (selector := read_selector(at)).kind == "xml"
+    ]
+    if namespaces and not of_xml:
+        wrong(("namespaces",), "no rule of this policy is for XML", "like `xml /order/email`")
+    for number, at, selector in of_xml:
+        for prefix in sorted(prefixes(step.name for step in selector.steps or ()) - {*namespaces}):
+            message = f"{shown(at)} has a prefix that is not among the policy's `namespaces`"
+            wrong(("fields", number, "at"), message, f"add `{prefix}` there, with its address")
 
 
 def _check_droppable(entry: ProtectionEntry, placed: list[_Placed], wrong: _Wrong) -> None:

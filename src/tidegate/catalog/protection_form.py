@@ -13,6 +13,7 @@ from tidegate.catalog.errors import shown
 from tidegate.catalog.fields import Date, LongDuration, Name, Size, refuse
 from tidegate.catalog.protecting_form import PROTECTING, HashDo, TokeniseDo
 from tidegate.catalog.selectors import WrongSelectorError, read_selector
+from tidegate.catalog.xml_names import PREFIX_PATTERN, wrong_namespaces
 from tidegate.domain.category import CATEGORY_PATTERN, is_category
 from tidegate.domain.protection import (
     BODY_BYTES,
@@ -56,6 +57,13 @@ def _check_at(text: str) -> str:
     return text
 
 
+def _check_namespaces(namespaces: dict[str, str]) -> dict[str, str]:
+    wrong = wrong_namespaces(namespaces)
+    if wrong:
+        refuse(*wrong)
+    return namespaces
+
+
 Category = Annotated[
     str,
     AfterValidator(_check_category),
@@ -67,6 +75,19 @@ Purpose = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{CATEGORY_PATTERN}$"}),
 ]
 SelectorText = Annotated[str, AfterValidator(_check_at)]
+
+
+Namespaces = Annotated[
+    dict[str, str],
+    AfterValidator(_check_namespaces),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": f"^{PREFIX_PATTERN}$"},
+            "additionalProperties": {"type": "string"},
+        }
+    ),
+]
 
 
 class MaskDo(Entry):
@@ -131,14 +152,14 @@ class FieldEntry(Entry):
     at: SelectorText
     """Where: `body $.a[*].b` (JSONPath), `body /a/b` (JSON Pointer), `form name`, `form name[*]`,
     `part name`, `part name filename`, `part name $.a`, `graphql name`, `graphql $.a`,
-    `graphql (argument)`, `csv column`, `query name`, `header name`, `path name` or
-    `property Schema.name`."""
+    `graphql (argument)`, `csv column`, `xml /a/b`, `xml /a/@b`, `query name`, `header name`,
+    `path name` or `property Schema.name`."""
     category: Category | None = None
     """Of which kind the data is, as a dotted word (`contact.email`); `none` says nothing of anybody."""
     do: DoForm
     """What becomes of it."""
     repeated: bool = False
-    """It may stand more than once in a form, among parts, in a query or the header."""
+    """It may stand more than once in a form, among parts, in XML, in a query or the header."""
 
 
 class ProtectionBoundsEntry(Entry):
@@ -169,6 +190,8 @@ class ProtectionEntry(Entry):
     """Whom it is about (`customer`, `employee`)."""
     categories: list[Category] = []
     """Of which kinds the data is that the operations carry, besides what `fields` say."""
+    namespaces: Namespaces = {}
+    """Of XML: by which prefix rules name each; that of `""` is of elements without a prefix."""
     fields: list[FieldEntry] = Field(default=[], max_length=FIELDS_MAX)
     """What becomes of each field."""
     unknown_fields: Literal["reject", "drop"] = "reject"

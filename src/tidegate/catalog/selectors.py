@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from tidegate.catalog.errors import did_you_mean, shown
+from tidegate.catalog.xml_names import is_xml_name
 
 SelectorKind = Literal[
-    "body", "form", "part", "graphql", "csv", "query", "header", "path", "property"
+    "body", "form", "part", "graphql", "csv", "xml", "query", "header", "path", "property"
 ]
 KINDS: Final = (
-    "body", "form", "part", "graphql", "csv", "query", "header", "path", "property"
+    "body", "form", "part", "graphql", "csv", "xml", "query", "header", "path", "property"
 )  # fmt: skip
 SEGMENTS_MAX: Final = 64
 _LENGTH_MAX: Final = 1_000
@@ -128,7 +129,7 @@ def read_selector(text: str) -> Selector:
     if kind not in KINDS:
         forms = (
             "like `body $.email`, `form email`, `part email`, `graphql $.email`, `csv email`, "
-            "`query email`, `header X-Email`, `path email` or `property Customer.email`"
+            "`xml /person/email`, `query email`, `header X-Email`, `path email` or `property Customer.email`"
         )
         close = did_you_mean(kind, KINDS, otherwise=" ").strip()
         raise WrongSelectorError(
@@ -179,6 +180,22 @@ def _part(place: str) -> Selector:
 
 def _csv(place: str) -> Selector:
     return Selector("csv", (Step() if place == "*" else Step(place),))
+
+
+def _xml(place: str) -> Selector:
+    path, at, attribute = place.partition("/@")
+    names = path[1:].split("/")
+    is_path = path.startswith("/") and all(one == "*" or is_xml_name(one) for one in names)
+    if not is_path or (at and not is_xml_name(attribute)):
+        raise WrongSelectorError(
+            f"{shown(place)} is not a path of elements",
+            "from the root on: `xml /order/customer/email`; `*` is any element, and the last one may "
+            "be an attribute: `xml /order/@id`",
+        )
+    steps = tuple(Step() if name == "*" else Step(name) for name in names)
+    if at:
+        return Selector("xml", _bounded((*steps, Step(attribute)), place), "@")
+    return Selector("xml", _bounded(steps, place))
 
 
 def _graphql(place: str) -> Selector:
@@ -266,6 +283,7 @@ _READERS: Final[Mapping[str, Callable[[str], Selector]]] = {
     "part": _part,
     "graphql": _graphql,
     "csv": _csv,
+    "xml": _xml,
     "query": lambda place: Selector("query", _named(place)),
     "header": lambda place: Selector("header", (Step(_header(place)),)),
     "path": _path,

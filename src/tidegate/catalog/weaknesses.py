@@ -5,6 +5,7 @@ A weakening is allowed, never silent: `check` and `up` show each of these.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -98,6 +99,7 @@ def _of_grant(grant: Grant) -> Iterator[Weakness]:
 
 
 _UNNAMED = {"body $", "form *", "part *", "graphql $", "csv *", "query *"}
+_ROOT = re.compile(r"xml /[^/]+")
 
 
 def _of_policy(policy: Protection) -> Iterator[Weakness]:
@@ -110,7 +112,7 @@ def _of_policy(policy: Protection) -> Iterator[Weakness]:
     for rule in policy.fields:
         if isinstance(rule.do, Encrypt | Seal) and rule.do.key.expires is not None:
             yield from _of_key(policy, rule.do.key, rule.do.key.expires)
-        if rule.leaves and rule.at in _UNNAMED:
+        if rule.leaves and (rule.at in _UNNAMED or _ROOT.fullmatch(rule.at)):
             yield Weakness(
                 policy.name,
                 f"`{rule.at}` lets fields go that nobody has named, also those that come later",

@@ -232,8 +232,9 @@ class Protection:
     """The policy of some operations: no rule, no send.
 
     `operations` are pairs of a provider and a pattern of its operations (an id, or `METHOD /path`,
-    with `*`). `categories` are those of data that the operations carry besides what fields say. Until
-    `report_until` (in UTC) what a call breaks is recorded and the call goes as it is.
+    with `*`). `namespaces` are prefixes of XML with their addresses. `categories` are those of data
+    that the operations carry besides what fields say. Until `report_until` (in UTC) what a call breaks
+    is recorded and the call goes as it is.
     """
 
     name: str
@@ -246,6 +247,7 @@ class Protection:
     unknown_fields: Literal["reject", "drop"] = "reject"
     report_until: date | None = None
     body_bytes: int = BODY_BYTES
+    namespaces: tuple[tuple[str, str], ...] = ()
     assert_absent: tuple[Detector, ...] = ("pan", "secret")
     consent: SubjectConsent | None = None
 

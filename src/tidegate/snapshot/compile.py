@@ -299,6 +299,7 @@ def _policy(policy: Protection, operations: Sequence[int], now: datetime) -> _Js
         "unknown_fields": policy.unknown_fields,
         "enforce_from": _first_second(until) if until else None,
         "body_bytes": policy.body_bytes,
+        **({"namespaces": dict(policy.namespaces)} if policy.namespaces else {}),
         "assert_absent": policy.assert_absent,
         **_subject_consent(policy, now),
         "fields": [

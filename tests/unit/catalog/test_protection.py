@@ -97,6 +97,24 @@ def test_the_engine_is_given_the_policy_once_with_its_operations(tmp_path: Path)
             policy("[{at: csv a, do: drop, repeated: true}]"),
             "nothing repeats in a table's first row",
         ),
+        (policy("[{at: xml order/email, do: drop}]"), "from the root on: `xml /order"),
+        (policy("[{at: xml /a/@b/c, do: drop}]"), "is not a path of elements"),
+        (policy("[{at: xml //a, do: drop}]"), "is not a path of elements"),
+        (policy("[{at: xml /a/*, do: drop}, {at: xml /*/b, do: allow}]"), "can select one field"),
+        (
+            policy("[{at: xml /o:a/@p:b, do: drop}]", "    namespaces: {o: urn:o}\n"),
+            "add `p` there, with its address",
+        ),
+        (policy("[{at: xml /a, do: drop}]", "    namespaces: {xmlo: urn:o}\n"), "is not a prefix"),
+        (policy("[{at: xml /a, do: drop}]", "    namespaces: {o: a b}\n"), "as documents write it"),
+        (
+            policy("[{at: xml /a, do: drop}]", "    namespaces: {o: urn:o, p: urn:o}\n"),
+            "two prefixes have one namespace",
+        ),
+        (
+            policy("[{at: query a, do: drop}]", "    namespaces: {o: urn:o}\n"),
+            "no rule of this policy",
+        ),
         (policy("[{at: graphql (a), do: drop}]"), "is another query"),
         (policy("[{at: graphql a, do: {mask: 2}, repeated: true}]"), "nothing repeats"),
         (
@@ -134,6 +152,19 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(
     assert any(said in one for one in found), found
 
 
+def test_the_namespaces_of_xml_are_the_policys(tmp_path: Path):
+    found = declared(
+        tmp_path,
+        policy(
+            "[{at: xml /s:Body/order/@xml:lang, do: drop}, {at: xml /straße, do: allow}]",
+            '    namespaces: {s: "http://soap.example/", "": "urn:order"}\n',
+        ),
+    )
+    written = json.loads(compile_snapshot(found, 1, [], []))["providers"][0]["protection"][0]
+    assert written["namespaces"] == {"": "urn:order", "s": "http://soap.example/"}
+    assert any("`xml /straße` lets fields go" in one.what for one in weaknesses(found))
+
+
 @pytest.mark.parametrize(
     ("one", "other", "ties"),
     [
@@ -156,6 +187,12 @@ def test_a_mistake_is_told_with_its_place_and_what_would_be_right(
         ("part a $.b", "body $.b", False),
         ("csv a[b]", "csv a[b]", True),
         ("csv a", "csv *", False),
+        ("xml /a/*", "xml /*/b", True),
+        ("xml /a/b", "xml /a/*", False),
+        ("xml /a/*", "xml /a/@b", False),
+        ("xml /a/*/@c", "xml /*/b/@c", True),
+        ("xml /a/*/@c", "xml /*/b/c", False),
+        ("xml /a/@b", "xml /a/@c", False),
         ("graphql a", "graphql $.a", True),
         ("graphql a", "graphql (a)", False),
         ("graphql (a)", "graphql (a)", True),

@@ -18,7 +18,7 @@ use super::policy::Policy;
 use super::selector::BodyKind;
 use super::signals::NOWHERE;
 use super::told::{Breach, Told};
-use super::{csv, document, graphql, multipart};
+use super::{csv, document, graphql, multipart, xml};
 use crate::error::Code;
 use crate::sign::digest::Hash;
 
@@ -55,6 +55,7 @@ pub fn rewrite(headers: &HeaderMap, body: &[u8], told: &mut Told<'_>) -> Result<
             named::rewrite(Kind::Form, text, told)?.into_bytes()
         }
         BodyKind::Table => csv::rewrite(&media_type, body, told)?,
+        BodyKind::Xml => xml::rewrite(body, told)?,
         BodyKind::Parts => return multipart::rewrite(&media_type, body, told).map(Some),
     };
     Ok(Some(Content { body: body.into(), media_type: None }))
@@ -109,6 +110,8 @@ impl MediaType {
             "application/x-www-form-urlencoded" => Some(BodyKind::Form),
             "multipart/form-data" => Some(BodyKind::Parts),
             "text/csv" => Some(BodyKind::Table),
+            "application/xml" | "text/xml" => Some(BodyKind::Xml),
+            kind if kind.ends_with("+xml") => Some(BodyKind::Xml),
             _ => self.is_json().then_some(BodyKind::Json),
         }
     }

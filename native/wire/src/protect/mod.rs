@@ -6,9 +6,11 @@
 //! it later. What cannot be read, or what no rule lets go, is refused.
 //!
 //! [`policy`] is what is declared, [`selector`] where fields are, [`act`] what becomes of one, [`told`] what the
-//! record says of it; [`sample`] shows it all of a sample. [`document`], [`graphql`], [`named`], [`multipart`] and [`csv`] are what is read, [`survive`] looks
-//! once more at what was written. [`hash`], [`tokenise`], [`ff1`], [`jwe`] and [`seal`] make what stands for a value, by
-//! [`keys`] of the client, of the [`person`] they are about, or of the provider; [`signals`] tell the provider what a person decided; [`restore`] turns tokens in answers into values again.
+//! record says of it; [`sample`] shows it all of a sample. [`document`], [`graphql`], [`named`], [`multipart`], [`csv`]
+//! and [`xml`] are what is read, [`survive`] looks once more at what was written. [`hash`], [`tokenise`], [`ff1`],
+//! [`jwe`] and [`seal`] make what stands for a value, by [`keys`] of the client, of the [`person`] they are about, or of
+//! the provider; [`signals`] tell the provider what a person decided; [`restore`] turns tokens in answers into values
+//! again.
 
 pub mod act;
 pub mod content;
@@ -37,6 +39,7 @@ pub mod token;
 pub mod tokenise;
 pub mod told;
 pub mod with;
+pub mod xml;
 
 use std::borrow::Cow;
 

@@ -1,15 +1,16 @@
 //! The policy of some operations, as the snapshot has it: rules for fields, and what becomes of the rest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::act::{Act, How};
-use super::selector::{BodyKind, Path, Selector, Target};
+use super::selector::{BodyKind, Path, Selector, Step, Target};
 use super::signals::Signals;
 use crate::detect::Detector;
 use crate::subject::consent::Asked;
+use crate::xml::Namespaces;
 
 /// What a policy's rules are for is kept by their numbers; there are no more than this.
 const RULES_MAX: usize = 1_000;
@@ -24,6 +25,8 @@ pub struct Policy {
     /// Until then (Unix seconds) calls go as they are, and what would become of them is recorded.
     pub enforce_from: Option<u64>,
     pub body_bytes: usize,
+    /// Of XML, by the prefixes that rules have.
+    pub namespaces: Namespaces,
     /// What must not stand in fields that go out in clear and were declared for something else.
     pub assert_absent: Box<[Detector]>,
     /// What it asks for of whom a call is about; None: nothing.
@@ -84,6 +87,8 @@ pub struct RawPolicy {
     enforce_from: Option<u64>,
     body_bytes: usize,
     #[serde(default)]
+    namespaces: BTreeMap<Box<str>, Box<str>>,
+    #[serde(default)]
     assert_absent: Box<[Detector]>,
     #[serde(default)]
     consent: Option<Asked>,
@@ -137,6 +142,18 @@ impl RawPolicy {
                 return Err(format!("{place}: `{}` has a shape of pieces that nothing makes", rule.at));
             }
         }
+        let namespaces = Namespaces::new(self.namespaces)
+            .ok_or_else(|| format!("{place} has `namespaces` that are none, or two of one address"))?;
+        let is_known = |step: &Step| match step {
+            Step::Name(name) => namespaces.knows(name.trim_start_matches('@')),
+            _ => true,
+        };
+        if let Some(rule) = rules
+            .iter()
+            .find(|rule| matches!(&rule.target, Target::Xml(steps) if !steps.iter().all(is_known)))
+        {
+            return Err(format!("{place}: `{}` has a prefix that is not among its `namespaces`", rule.at));
+        }
         let mut parameters: HashMap<u32, Vec<(usize, usize)>> = HashMap::new();
         for (number, rule) in rules.iter().enumerate() {
             let Target::Parameter(name) = &rule.target else { continue };
@@ -165,6 +182,7 @@ impl RawPolicy {
             unknown: self.unknown_fields,
             enforce_from: self.enforce_from,
             body_bytes: self.body_bytes.min(BODY_BYTES_MAX),
+            namespaces,
             assert_absent: self.assert_absent,
             consent: self.consent,
             needs_person: rules.iter().any(|rule| rule.act.needs_person()),

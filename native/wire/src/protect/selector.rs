@@ -10,6 +10,7 @@ use http::HeaderName;
 use serde_json_path::JsonPath;
 
 use crate::json::DEPTH_MAX;
+use crate::xml::is_qualified;
 
 /// One step down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub enum Target {
     Graphql(Path),
     /// A column of a table.
     Csv(Step),
+    /// Elements from the root on, by the policy's prefixes; the last may be an attribute, `@name`.
+    Xml(Vec<Step>),
     /// What a GraphQL query itself gives the argument, or the variable, of this name.
     Literal(Box<str>),
 }
@@ -51,15 +54,17 @@ pub enum BodyKind {
     Form,
     Parts,
     Table,
+    Xml,
 }
 
 impl BodyKind {
-    pub const ALL: [(Self, &str); 5] = [
+    pub const ALL: [(Self, &str); 6] = [
         (Self::Json, "JSON"),
         (Self::Graphql, "GraphQL"),
         (Self::Form, "forms"),
         (Self::Parts, "`multipart/form-data`"),
         (Self::Table, "`text/csv`"),
+        (Self::Xml, "XML"),
     ];
 }
 
@@ -72,6 +77,7 @@ impl Target {
             Self::Form(_) => Some(BodyKind::Form),
             Self::Part(_) | Self::InPart(..) | Self::FileName(_) => Some(BodyKind::Parts),
             Self::Csv(_) => Some(BodyKind::Table),
+            Self::Xml(_) => Some(BodyKind::Xml),
             Self::Query(_) | Self::Header(_) | Self::Parameter(_) => None,
         }
     }
@@ -83,7 +89,8 @@ impl Target {
             | Self::Graphql(Path::Steps(steps))
             | Self::Form(steps)
             | Self::Query(steps)
-            | Self::Part(steps) => steps.len(),
+            | Self::Part(steps)
+            | Self::Xml(steps) => steps.len(),
             _ => 0,
         }
     }
@@ -162,6 +169,7 @@ impl FromStr for Selector {
             "path" => Target::Parameter(place.into()),
             "csv" if place == "*" => Target::Csv(Step::Every),
             "csv" => Target::Csv(Step::Name(place.into())),
+            "xml" => Target::Xml(xml(place).ok_or_else(|| format!("`{text}`: it is no path of elements"))?),
             "graphql" => graphql(place).map_err(|why| format!("`{text}`: {why}"))?,
             "part" => part(place).map_err(|why| format!("`{text}`: {why}"))?,
             _ => return Err(format!("`{text}`: there is no `{kind}` to select in")),
@@ -201,6 +209,28 @@ fn graphql(place: &str) -> Result<Target, String> {
         Some(name) => Target::Literal(name.into()),
         None => Target::Graphql(Path::Steps(vec![Step::Name(name.into())])),
     })
+}
+
+/// `/a/b`, `/a/*`, `/a/@b`; None where it is none of these.
+fn xml(place: &str) -> Option<Vec<Step>> {
+    let (path, attribute) = match place.rsplit_once("/@") {
+        Some((path, name)) => (path, Some(name)),
+        None => (place, None),
+    };
+    let mut steps = Vec::new();
+    for name in path.strip_prefix('/')?.split('/') {
+        steps.push(match name {
+            "*" => Step::Every,
+            name if is_qualified(name) => Step::Name(name.into()),
+            _ => return None,
+        });
+    }
+    match attribute {
+        Some(name) if !is_qualified(name) => return None,
+        Some(name) => steps.push(Step::Name(format!("@{name}").into())),
+        None => {}
+    }
+    Some(steps)
 }
 
 /// `NAME`, `NAME filename`, `NAME $.a` or `NAME /a`.
@@ -353,6 +383,16 @@ mod tests {
     }
 
     #[test]
+    fn elements_and_attributes_are_told_apart() {
+        let steps = |text| match target(text) {
+            Target::Xml(steps) => steps,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(steps("xml /s:Body/*/@o:id"), vec![name("s:Body"), Step::Every, name("@o:id")]);
+        assert_eq!(steps("xml /straße"), vec![name("straße")]);
+    }
+
+    #[test]
     fn other_paths_are_followed_by_the_library() {
         for path in ["$..a", "$.a[?@.b > 1]", "$[-1]", "$[0:2]", "$['a','b']", "$['a\\u0062']", "$ .a"] {
             assert_eq!(steps_of(&format!("body {path}")), None, "{path}");
@@ -379,6 +419,17 @@ mod tests {
             "part * filename",
             "part a[*] $.b",
             "part  $.a",
+            "xml a",
+            "xml /",
+            "xml //a",
+            "xml /a/",
+            "xml /@a",
+            "xml /a/@*",
+            "xml /a/@b/c",
+            "xml /a/@b/@c",
+            "xml /a b",
+            "xml /a:b:c",
+            "xml /a[1]",
         ] {
             assert!(text.parse::<Selector>().is_err(), "{text}");
         }

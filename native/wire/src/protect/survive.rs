@@ -14,6 +14,7 @@ use crate::echo::needles::base64_form;
 use crate::error::Code;
 use crate::json::write_text;
 use crate::sign::digest::hex;
+use crate::xml;
 
 /// Of base64, characters that a value of the fewest bytes that are looked for decides alone.
 const BASE64_MIN: usize = 7;
@@ -78,17 +79,27 @@ fn first(bytes: &[u8]) -> (usize, u64) {
     (usize::from(bytes[0]) << 2 | usize::from(bytes[1] >> 6), 1 << (bytes[1] & 63))
 }
 
-/// As it is, as JSON and forms write it, in hexadecimal and in base64.
+/// As it is, as JSON, forms and XML write it, in hexadecimal and in base64.
 fn forms_of(text: &str) -> Vec<Vec<u8>> {
     let bytes = text.as_bytes();
     let mut quoted = Vec::new();
     write_text(text, &mut quoted);
     let quoted = quoted[1..quoted.len() - 1].to_vec();
+    let (mut in_text, mut in_attribute) = (String::new(), String::new());
+    xml::write_text(text, &mut in_text);
+    xml::write_value(text, &mut in_attribute);
     let escaped: String = utf8_percent_encode(text, UNRESERVED).collect();
     let lower = hex(bytes);
     let upper = lower.to_ascii_uppercase();
-    let mut forms =
-        vec![bytes.to_vec(), quoted, escaped.into_bytes(), lower.into_bytes(), upper.into_bytes()];
+    let mut forms = vec![
+        bytes.to_vec(),
+        quoted,
+        escaped.into_bytes(),
+        in_text.into_bytes(),
+        in_attribute.into_bytes(),
+        lower.into_bytes(),
+        upper.into_bytes(),
+    ];
     for engine in &ENGINES {
         let placed = (0..3).filter_map(|before| base64_form(engine, bytes, before, BASE64_MIN));
         forms.extend(placed.map(|form| form.to_vec()));

@@ -473,11 +473,13 @@ enum Tail {
     Document,
     FileName,
     Argument,
+    Tree,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub enum At<'n> {
     Name(&'n str),
+    Attribute(&'n str),
     Index(usize),
 }
 
@@ -489,6 +491,11 @@ impl<'n> Place<'n> {
     /// A document, which may stand in what has a name.
     pub fn document(kind: &'static str, name: Option<&'n str>) -> Self {
         Self { kind, name, tail: Some(Tail::Document), steps: Vec::new() }
+    }
+
+    /// A tree of elements.
+    pub fn tree(kind: &'static str) -> Self {
+        Self { kind, name: None, tail: Some(Tail::Tree), steps: Vec::new() }
     }
 
     /// What a GraphQL query itself gives an argument.
@@ -513,6 +520,8 @@ impl<'n> Place<'n> {
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = if f.alternate() { |name| name } else { shown };
+        // A prefix is the policy's own.
+        let qualified = |name| if shown(local(name)) == local(name) { name } else { "…" };
         f.write_str(self.kind)?;
         match self.name.map(shown) {
             Some(name) if self.tail == Some(Tail::Argument) => write!(f, " ({name})")?,
@@ -521,12 +530,15 @@ impl fmt::Display for Place<'_> {
         }
         match self.tail {
             None | Some(Tail::Argument) => {}
+            Some(Tail::Tree) => f.write_char(' ')?,
             Some(Tail::Document) => f.write_str(" $")?,
             Some(Tail::FileName) => f.write_str(" filename")?,
         }
         for step in self.steps.iter().take(STEPS_SHOWN) {
             match step {
+                At::Name(name) if self.tail == Some(Tail::Tree) => write!(f, "/{}", qualified(name))?,
                 At::Name(name) => write!(f, ".{}", shown(name))?,
+                At::Attribute(name) => write!(f, "/@{}", qualified(name))?,
                 At::Index(index) => write!(f, "[{index}]")?,
             }
         }
@@ -542,6 +554,11 @@ fn shown(name: &str) -> &str {
         && name.chars().all(is_word)
         && name.chars().filter(char::is_ascii_digit).count() <= NAME_DIGITS_MAX;
     if looks_given { name } else { "…" }
+}
+
+/// A name without its prefix.
+fn local(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(_, local)| local)
 }
 
 #[cfg(test)]
@@ -570,6 +587,14 @@ mod tests {
         assert_eq!(Place::named("form", "metadata[a]").to_string(), "form metadata[a]");
         assert_eq!(Place::file_name("cv").to_string(), "part cv filename");
         assert_eq!(Place::argument("first").to_string(), "graphql (first)");
+        let mut place = Place::tree("xml");
+        for step in [At::Name("soap:Body"), At::Name("jane_12345"), At::Attribute("xml:lang")] {
+            place.push(step);
+        }
+        assert_eq!(
+            (place.to_string(), format!("{place:#}")),
+            ("xml /soap:Body/…/@xml:lang".into(), "xml /soap:Body/jane_12345/@xml:lang".into())
+        );
         let mut place = Place::document("part", Some("Jane Doe"));
         place.push(At::Name("email"));
         assert_eq!(
