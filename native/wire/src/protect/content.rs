@@ -27,6 +27,10 @@ const RATIO_MAX: usize = 20;
 /// A body of this size may be inflated whatever the ratio: repetitive ones are that short.
 const INFLATED_FREE: usize = 4 << 10;
 
+/// Of a body that is JSON in lines.
+const LINES_MAX: usize = 10_000;
+const LINE_BYTES_MAX: usize = 256 << 10;
+
 /// A body that goes out.
 #[derive(Debug)]
 pub struct Content {
@@ -48,6 +52,7 @@ pub fn rewrite(headers: &HeaderMap, body: &[u8], told: &mut Told<'_>) -> Result<
     let body = match kind {
         BodyKind::Json => document::rewrite(body, told)?,
         _ if signals.is_some() => return Err(nowhere()),
+        BodyKind::Lines => lines(body, told)?,
         BodyKind::Graphql => graphql::rewrite(body, told)?,
         BodyKind::Form => {
             let text = std::str::from_utf8(body)
@@ -61,6 +66,28 @@ pub fn rewrite(headers: &HeaderMap, body: &[u8], told: &mut Told<'_>) -> Result<
     Ok(Some(Content { body: body.into(), media_type: None }))
 }
 
+/// JSON in lines, each a document of its own.
+pub fn lines(body: &[u8], told: &mut Told<'_>) -> Result<Vec<u8>, Breach> {
+    let unparseable = |why: &str| Breach::new(Code::Unparseable, why.to_owned());
+    let mut written = Vec::with_capacity(body.len());
+    for (number, line) in body.strip_suffix(b"\n").unwrap_or(body).split(|b| *b == b'\n').enumerate() {
+        if number == LINES_MAX {
+            return Err(unparseable("The body has more than 10,000 lines."));
+        }
+        if line.len() > LINE_BYTES_MAX {
+            return Err(unparseable("The body has a line of more than 256 KiB."));
+        }
+        // A carriage return is a space to some and ends a line to others.
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.contains(&b'\r') {
+            return Err(unparseable("The body has a carriage return within a line."));
+        }
+        written.extend(document::rewrite(line, told)?);
+        written.push(b'\n');
+    }
+    Ok(written)
+}
+
 fn kind_of(headers: &HeaderMap, policy: &Policy) -> Result<(BodyKind, MediaType), Breach> {
     let unparseable = |why: String| Breach::new(Code::Unparseable, why);
     let value = one(headers, &CONTENT_TYPE)?
@@ -72,7 +99,9 @@ fn kind_of(headers: &HeaderMap, policy: &Policy) -> Result<(BodyKind, MediaType)
         BodyKind::Json if policy.reads(BodyKind::Graphql) => BodyKind::Graphql,
         kind => kind,
     });
-    if let Some(kind) = kind.filter(|kind| policy.reads(*kind)) {
+    let is_read =
+        |kind: &BodyKind| policy.reads(if *kind == BodyKind::Lines { BodyKind::Json } else { *kind });
+    if let Some(kind) = kind.filter(is_read) {
         return Ok((kind, media_type));
     }
     let known = BodyKind::ALL.into_iter().filter(|(kind, _)| policy.reads(*kind));
@@ -112,6 +141,10 @@ impl MediaType {
             "text/csv" => Some(BodyKind::Table),
             "application/xml" | "text/xml" => Some(BodyKind::Xml),
             kind if kind.ends_with("+xml") => Some(BodyKind::Xml),
+            "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/x-jsonlines" => Some(BodyKind::Lines),
             _ => self.is_json().then_some(BodyKind::Json),
         }
     }

@@ -50,6 +50,8 @@ pub enum Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyKind {
     Json,
+    /// JSON in lines.
+    Lines,
     Graphql,
     Form,
     Parts,

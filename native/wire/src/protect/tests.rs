@@ -105,6 +105,35 @@ fn a_leaf_goes_only_by_a_rule() {
 }
 
 #[test]
+fn each_line_of_a_body_of_lines_is_a_document() {
+    let fields = json!([{"at": "body $.a", "do": "allow"}, {"at": "body $.b", "do": {"mask": {}}}]);
+    let sent = |body: &str| body_sent(&fields, &[("content-type", "application/x-ndjson")], body.as_bytes());
+    let lines = "{\"a\":1}\r\n {\"b\":\"x\"} \n{\"a\":[2]}";
+    assert_eq!(sent(lines).as_deref(), Ok("{\"a\":1}\n{\"b\":\"*\"}\n{\"a\":[2]}\n"));
+    assert_eq!(sent("{\"a\":1}\n").as_deref(), Ok("{\"a\":1}\n"));
+    for lines in [
+        "{\"a\":1}\n\n{\"a\":1}",
+        "{\"a\":1}\n\n",
+        "\n",
+        "{\"a\":\n1}",
+        "{\"a\":1}{\"a\":1}",
+        "{\"a\":1}\r{\"a\":1}",
+        "{\"a\":1\r}",
+        "{\"a\":1}\n{\"c\":1}",
+        "{\"a\":\"the same\"}\n{\"b\":\"the same\"}",
+    ] {
+        assert!(sent(lines).is_err(), "{lines:?}");
+    }
+    let other = json!([{"at": "form a", "do": "allow"}]);
+    assert!(body_sent(&other, &[("content-type", "application/x-ndjson")], b"{}").is_err());
+    let bytes = |count: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(count - 8));
+    let policy = policy("reject", &fields);
+    let read = |body: String| super::content::lines(body.as_bytes(), &mut Told::new(&policy));
+    assert!(read(bytes(256 << 10)).is_ok() && read(bytes((256 << 10) + 1)).is_err());
+    assert!(read("{\"a\":1}\n".repeat(10_000)).is_ok() && read("{\"a\":1}\n".repeat(10_001)).is_err());
+}
+
+#[test]
 fn the_most_specific_rule_takes_a_leaf() {
     let fields = json!([
         {"at": "body $.people[*]", "do": "drop"},
