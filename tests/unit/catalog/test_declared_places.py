@@ -90,6 +90,15 @@ def test_forms_and_queries_are_named_with_keys_in_brackets(tmp_path: Path):
     assert found["query q"].repeats
 
 
+def test_parts_of_a_form_with_files_are_named_as_they_are(tmp_path: Path):
+    found = places(tmp_path, body("multipart/form-data"))
+    assert {"part email", "part home", "part cards", "part tags", "part free"} <= set(found)
+    assert found["part email"].format == "email"
+    assert found["part tags"].repeats
+    assert not found["part home"].repeats
+    assert not any("[" in at for at in found)
+
+
 def test_a_swagger_document_is_named_too(tmp_path: Path):
     whole = {
         "swagger": "2.0",

@@ -18,7 +18,8 @@ _DEPTH_MAX: Final = 12
 _SCHEMAS_MAX: Final = 20_000
 """How many schemas are followed: alternatives of alternatives have no end that anybody reads."""
 _FORM: Final = "application/x-www-form-urlencoded"
-_Kind = Literal["body", "form", "query"]
+_PARTS: Final = "multipart/form-data"
+_Kind = Literal["body", "form", "part", "query"]
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -33,7 +34,7 @@ class DeclaredPlace:
 
 
 def places_of(document: Document, description: Description) -> tuple[DeclaredPlace, ...]:
-    """The places of one operation's queries, JSON bodies and forms, in the document's order.
+    """The places of one operation's queries, JSON bodies, forms and parts, in the document's order.
 
     Raises:
         ConfigErrors: a reference leads nowhere or out of the document.
@@ -74,6 +75,23 @@ class _Places:
             self._schema("body", (), schema, (*path, "schema"), ())
         elif kind == _FORM:
             self._schema("form", (), schema, (*path, "schema"), ())
+        elif kind == _PARTS:
+            self._form_parts(schema, (*path, "schema"), ())
+
+    def _form_parts(self, schema: Any, path: Path, within: tuple[int, ...]) -> None:
+        """Each part as a whole: what is within one is written in a form that the part says of itself."""
+        known = self._followed(schema, path)
+        if id(known) in within or len(within) > _DEPTH_MAX:
+            return
+        for step, inner, place in self._parts(known, path):
+            if step is None:
+                self._form_parts(inner, place, (*within, id(known)))
+            elif step != ANY:
+                one = self._followed(inner, place)
+                repeats = "items" in one
+                if repeats:
+                    one = self._followed(one["items"], (*place, "items"))
+                self._put_value("part", (step,), one, repeats=repeats)
 
     def _named(self, kind: _Kind, name: str, schema: Any, path: Path) -> None:
         """A parameter, whose name may have keys in brackets."""
@@ -107,11 +125,7 @@ class _Places:
             else:
                 self._schema(kind, (*steps, *([step] if step else ())), inner, place, below)
         if not parts:
-            types = known.get("type", ())
-            kinds = [types] if isinstance(types, str) else as_list(types)
-            said = known.get("format")
-            form = said if isinstance(said, str) else ""
-            self._put(kind, steps, frozenset(map(str, kinds)), form, repeats=False)
+            self._put_value(kind, steps, known, repeats=False)
 
     def _parts(
         self, known: Mapping[str, Any], path: Path
@@ -134,6 +148,15 @@ class _Places:
 
     def _followed(self, schema: Any, path: Path) -> Mapping[str, Any]:
         return _NOTHING if isinstance(schema, bool) else self._document.follow(schema, path)
+
+    def _put_value(
+        self, kind: _Kind, steps: tuple[Step, ...], known: Mapping[str, Any], *, repeats: bool
+    ) -> None:
+        types = known.get("type", ())
+        kinds = [types] if isinstance(types, str) else as_list(types)
+        said = known.get("format")
+        form = said if isinstance(said, str) else ""
+        self._put(kind, steps, frozenset(map(str, kinds)), form, repeats=repeats)
 
     def _put(
         self,
