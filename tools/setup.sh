@@ -72,7 +72,7 @@ case $what in
   *)
     need npm "Node.js with npm"
     case $what in
-      test) debian postgresql nginx-light iproute2 chromium fonts-dejavu-core dbus-daemon gnome-keyring apache2-bin lighttpd lighttpd-mod-openssl redis-server libpangoft2-1.0-0 ;;
+      test) debian postgresql nginx-light iproute2 chromium fonts-dejavu-core dbus-daemon gnome-keyring apache2-bin lighttpd lighttpd-mod-openssl redis-server libpangoft2-1.0-0 gnupg ;;
       bench) debian nginx-light haproxy varnish squid trafficserver wrk postgresql redis-server ;;
     esac
     once packages-dev requirements -- packages dev

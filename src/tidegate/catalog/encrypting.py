@@ -5,25 +5,32 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, time
 from pathlib import Path as FilePath
 
-from tidegate.catalog.encrypting_form import EncryptEntry, ShapeEntry
+from tidegate.catalog.documents import read_bounded
+from tidegate.catalog.encrypting_form import EncryptEntry, PgpEntry, ShapeEntry
 from tidegate.catalog.encryption_shapes import encryption_shapes
+from tidegate.catalog.openpgp import WrongCertificateError, read_certificate
 from tidegate.catalog.recipient_keys import WrongKeyError, read_recipient_key
 from tidegate.catalog.selectors import Selector
 from tidegate.catalog.yaml_source import Path
-from tidegate.domain.protection import Cbc, Encrypt, Piece, RecipientKey, Seal
+from tidegate.domain.protection import Cbc, Encrypt, EncryptFile, Piece, RecipientKey, Seal
 
 _Wrong = Callable[[Path, str, str], None]
 _RSA = "RSA-OAEP-256"
+_CERTIFICATE_BYTES_MAX = 256 * 1024
 _OAEP_WORDS = {"SHA-256": "SHA256", "SHA-512": "SHA512"}
 """The hashes as providers name them."""
 
 
 def encrypted(
     entry: EncryptEntry, path: Path, folder: FilePath, wrong: _Wrong
-) -> Encrypt | Seal | None:
+) -> Encrypt | Seal | EncryptFile | None:
     """Make the action; None where it cannot be made, which `wrong` is told."""
+    if entry.pgp is not None:
+        return _file_encrypted(entry.pgp, (*path, "pgp"), folder, wrong)
     form = "jwe" if entry.jwe is not None else "rsa_cbc"
     asked = entry.jwe or entry.rsa_cbc
     if asked is None:
@@ -42,8 +49,27 @@ def encrypted(
     return _sealed(entry, shape, key, path, wrong)
 
 
+def _file_encrypted(
+    entry: PgpEntry, path: Path, folder: FilePath, wrong: _Wrong
+) -> EncryptFile | None:
+    try:
+        content = read_bounded(folder / entry.key, _CERTIFICATE_BYTES_MAX)
+        key = read_certificate(content, entry.fingerprint, int(datetime.now(UTC).timestamp()))
+    except OSError as error:
+        wrong((*path, "key"), f"the file cannot be read: {error.strerror or error}", "")
+        return None
+    except WrongCertificateError as error:
+        wrong((*path, "key"), str(error), error.hint)
+        return None
+    declared = entry.expires and datetime.combine(entry.expires, time(), UTC)
+    ends = min((end for end in (declared, key.expires) if end is not None), default=None)
+    return EncryptFile(replace(key, file=entry.key, expires=ends))
+
+
 def check_sealed(entry: EncryptEntry, selector: Selector, path: Path, wrong: _Wrong) -> None:
     """Say what is wrong with where something is encrypted as one."""
+    if entry.pgp is not None and (selector.kind not in {"part", "file"} or selector.within):
+        wrong((*path, "pgp"), "`pgp` encrypts files", "select one by `part NAME` or `file *`")
     if entry.shape is None:
         return
     if selector.kind != "body":

@@ -27,12 +27,27 @@ def _check_thumbprint(text: str) -> str:
     return text
 
 
+def _checked_fingerprint(text: str) -> str:
+    written = text.replace(" ", "").upper()
+    if not re.fullmatch(r"[0-9A-F]{40}", written):
+        refuse(
+            "a fingerprint is 40 hexadecimal digits",
+            "`gpg --show-keys --fingerprint FILE` says it; compare it with the provider's own page",
+        )
+    return written
+
+
 def _check_header_name(text: str) -> str:
     if not re.fullmatch(_HEADER_NAME, text):
         refuse(f"{shown(text)} is no header field that can be set", "write it like `keyId`")
     return text
 
 
+Fingerprint = Annotated[
+    str,
+    AfterValidator(_checked_fingerprint),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9A-Fa-f ]{40,50}$"}),
+]
 Thumbprint = Annotated[
     str,
     AfterValidator(_check_thumbprint),
@@ -73,6 +88,17 @@ class RsaCbcEntry(KeyEntry):
 
     oaep: Literal["SHA-256", "SHA-512"] = "SHA-256"
     """The hash of RSA-OAEP, by which the key is encrypted."""
+
+
+class PgpEntry(Entry):
+    """Whose OpenPGP key a file is encrypted to."""
+
+    key: str
+    """A file beside this one: the public key, armored or not, as `gpg --export` writes it."""
+    fingerprint: Fingerprint
+    """The key's own, in hexadecimal: another key in the file is refused."""
+    expires: Date | None = None
+    """The first day on which nothing is encrypted to it any more; the key says its own end, too."""
 
 
 class ShapeEntry(Entry):
@@ -141,6 +167,8 @@ class EncryptEntry(Entry):
 
     jwe: JweEntry | None = None
     """As a JWE in its compact form (RFC 7516)."""
+    pgp: PgpEntry | None = None
+    """A file (`part name`, `file *`) as an OpenPGP message (RFC 9580)."""
     rsa_cbc: RsaCbcEntry | None = None
     """By AES-128-CBC with a key under RSA-OAEP, in a shape; for those who read no JWE."""
     shape: ShapeForm | None = Field(default=None, alias="as")
@@ -153,8 +181,10 @@ class EncryptEntry(Entry):
 
     @model_validator(mode="after")
     def _fits(self) -> EncryptEntry:
-        if (self.jwe is None) == (self.rsa_cbc is None):
-            refuse("it is encrypted in one form", "write `jwe` or `rsa_cbc`")
+        if len({"jwe", "pgp", "rsa_cbc"} & self.model_fields_set) != 1:
+            refuse("it is encrypted in one form", "write `jwe`, `pgp` or `rsa_cbc`")
+        if self.shape is not None and self.pgp is not None:
+            refuse("a file has no shape", "leave `as` out")
         if self.shape is None and self.rsa_cbc is not None:
             refuse("`rsa_cbc` is no single value", "say its shape: `as: mastercard_fields`")
         idle = {"into", "absent"} & self.model_fields_set

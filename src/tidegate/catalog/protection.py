@@ -34,6 +34,7 @@ _NEVER_REPEATED = {
     "body": "a body",
     "graphql": "a GraphQL request",
     "csv": "a table's first row",
+    "file": "a body",
 }
 
 _Wrong = Callable[[Path, str, str], None]
@@ -257,6 +258,10 @@ def _check_do(field: FieldEntry, selector: Selector, path: Path, wrong: _Wrong) 
     if selector.within == "()" and field.do not in {"allow", "reject"}:
         message = "a GraphQL query without one of its values is another query"
         wrong((*path, "do"), message, "`allow` or `reject` it; what a variable has can be changed")
+    is_of_files = isinstance(field.do, EncryptDo) and field.do.encrypt.pgp is not None
+    if selector.kind == "file" and not is_of_files and field.do != "reject":
+        message = "a body that nobody reads goes encrypted or not at all"
+        wrong((*path, "do"), message, "`encrypt: {pgp: …}` or `reject` it")
     if field.repeated and (selector.kind in _NEVER_REPEATED or selector.within):
         where = _NEVER_REPEATED.get(selector.kind, "what has one name")
         wrong((*path, "repeated"), f"nothing repeats in {where}", "leave `repeated` out")

@@ -151,8 +151,8 @@ class FieldEntry(Entry):
 
     at: SelectorText
     """Where: `body $.a[*].b` (JSONPath), `body /a/b` (JSON Pointer), `form name`, `form name[*]`,
-    `part name`, `part name filename`, `part name $.a`, `graphql name`, `graphql $.a`,
-    `graphql (argument)`, `csv column`, `xml /a/b`, `xml /a/@b`, `query name`, `header name`,
+    `part name`, `part name filename`, `part name $.a`, `file *`, `graphql name`,
+    `graphql $.a`, `graphql (argument)`, `csv column`, `xml /a/b`, `xml /a/@b`, `query name`, `header name`,
     `path name` or `property Schema.name`."""
     category: Category | None = None
     """Of which kind the data is, as a dotted word (`contact.email`); `none` says nothing of anybody."""

@@ -17,10 +17,10 @@ from tidegate.catalog.errors import did_you_mean, shown
 from tidegate.catalog.xml_names import is_xml_name
 
 SelectorKind = Literal[
-    "body", "form", "part", "graphql", "csv", "xml", "query", "header", "path", "property"
+    "body", "form", "part", "file", "graphql", "csv", "xml", "query", "header", "path", "property"
 ]
 KINDS: Final = (
-    "body", "form", "part", "graphql", "csv", "xml", "query", "header", "path", "property"
+    "body", "form", "part", "file", "graphql", "csv", "xml", "query", "header", "path", "property"
 )  # fmt: skip
 SEGMENTS_MAX: Final = 64
 _LENGTH_MAX: Final = 1_000
@@ -178,6 +178,14 @@ def _part(place: str) -> Selector:
     return Selector("part", _body(inside), f"{name} $")
 
 
+def _file(place: str) -> Selector:
+    if place != "*":
+        raise WrongSelectorError(
+            f"{shown(place)} is not a body of one file", "`file *`; a file in a form is a `part`"
+        )
+    return Selector("file", (Step(),))
+
+
 def _csv(place: str) -> Selector:
     return Selector("csv", (Step() if place == "*" else Step(place),))
 
@@ -281,6 +289,7 @@ _READERS: Final[Mapping[str, Callable[[str], Selector]]] = {
     "body": lambda place: Selector("body", _body(place)),
     "form": lambda place: Selector("form", _named(place)),
     "part": _part,
+    "file": _file,
     "graphql": _graphql,
     "csv": _csv,
     "xml": _xml,

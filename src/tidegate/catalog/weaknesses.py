@@ -17,7 +17,14 @@ from tidegate.catalog.limits import idle_limits
 from tidegate.catalog.patterns import OperationTable
 from tidegate.catalog.protection import Policies
 from tidegate.domain.declaration import Declaration, Grant, Provider
-from tidegate.domain.protection import Encrypt, Protection, RecipientKey, Seal
+from tidegate.domain.protection import (
+    Encrypt,
+    EncryptFile,
+    PgpKey,
+    Protection,
+    RecipientKey,
+    Seal,
+)
 from tidegate.domain.sign import Digest, HookSigner
 
 KEY_DAYS_LEFT: Final = 30
@@ -110,7 +117,7 @@ def _of_policy(policy: Protection) -> Iterator[Weakness]:
             f"{policy.report_until:%Y-%m-%d}",
         )
     for rule in policy.fields:
-        if isinstance(rule.do, Encrypt | Seal) and rule.do.key.expires is not None:
+        if isinstance(rule.do, Encrypt | Seal | EncryptFile) and rule.do.key.expires is not None:
             yield from _of_key(policy, rule.do.key, rule.do.key.expires)
         if rule.leaves and (rule.at in _UNNAMED or _ROOT.fullmatch(rule.at)):
             yield Weakness(
@@ -119,7 +126,9 @@ def _of_policy(policy: Protection) -> Iterator[Weakness]:
             )
 
 
-def _of_key(policy: Protection, key: RecipientKey, expires: datetime) -> Iterator[Weakness]:
+def _of_key(
+    policy: Protection, key: RecipientKey | PgpKey, expires: datetime
+) -> Iterator[Weakness]:
     left = (expires - datetime.now(UTC)).days
     if left < KEY_DAYS_LEFT:
         when = "has expired: calls are refused" if left < 0 else f"expires on {expires:%Y-%m-%d}"

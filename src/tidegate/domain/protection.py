@@ -169,7 +169,32 @@ class Seal:
     kind: Literal["encrypt"] = "encrypt"
 
 
-Action = Plain | Mask | Generalise | Hash | Tokenise | Encrypt | Seal
+@dataclass(frozen=True, slots=True)
+class PgpKey:
+    """A subkey for encryption of an OpenPGP key, as the key's own signatures say (RFC 9580, version 4).
+
+    Fingerprints are in hexadecimal; `spki` is the subkey in DER. `kdf`, of one on a curve: the curve's
+    object identifier, and the numbers of hash and cipher by which keys are derived.
+    """
+
+    fingerprint: str
+    subkey: str
+    spki: bytes
+    cipher: Literal["AES-128", "AES-256"]
+    kdf: tuple[bytes, int, int] | None = None
+    expires: datetime | None = None
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptFile:
+    """Put a file's encryption to its provider's OpenPGP key in its place."""
+
+    key: PgpKey
+    kind: Literal["encrypt"] = "encrypt"
+
+
+Action = Plain | Mask | Generalise | Hash | Tokenise | Encrypt | Seal | EncryptFile
 
 Detector = Literal["pan", "iban", "email", "secret", "jwt", "entropy"]
 """What is looked for in fields that were declared for something else."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from tidegate.domain.protection import (
     Action,
     Encrypt,
+    EncryptFile,
     Generalise,
     Hash,
     Mask,
+    PgpKey,
     RecipientKey,
     Seal,
     Tokenise,
@@ -39,6 +42,8 @@ def action_json(action: Action, at: str) -> str | _Json:  # noqa: PLR0911 - one 
             return {"encrypt": _recipient(key)}
         case Seal():
             return {"seal": _seal(action)}
+        case EncryptFile(key=key):
+            return {"pgp": _pgp(key)}
         case _:
             return action.kind
 
@@ -73,7 +78,15 @@ def _by(action: Seal) -> _Json:
     return {"jwe": {**_recipient(key), "kid": action.kid, **header, **iat}}
 
 
-def _until(key: RecipientKey) -> int | None:
+def _pgp(key: PgpKey) -> _Json:
+    subkey: _Json = {"fingerprint": key.subkey, "spki": base64.b64encode(key.spki).decode()}
+    if key.kdf is not None:
+        curve, hash_number, cipher = key.kdf
+        subkey["kdf"] = {"curve": curve.hex(), "hash": hash_number, "cipher": cipher}
+    return {"subkey": subkey, "cipher": key.cipher, "until": _until(key)}
+
+
+def _until(key: RecipientKey | PgpKey) -> int | None:
     return None if key.expires is None else int(key.expires.timestamp())
 
 

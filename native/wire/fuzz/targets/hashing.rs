@@ -6,6 +6,8 @@ use tidegate_wire::protect::hash::Hashing;
 use tidegate_wire::protect::jwe::KeyForm;
 use tidegate_wire::protect::jwe::Recipient;
 use tidegate_wire::protect::keys::Place;
+use tidegate_wire::protect::pgp::Pgp;
+use tidegate_wire::protect::with::With;
 
 const STEPS: [&str; 4] = [
     r#"{"steps": ["no_spaces", "lowercase", "email", "gmail_suffix", "gmail_dots"]}"#,
@@ -28,5 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
         && let Ok(recipient) = Recipient::new(&form)
     {
         let _ = recipient.encrypt(b"value", 0);
+    } else if let Ok(pgp) = serde_json::from_str::<Pgp>(text) {
+        let _ = pgp.message(b"file", &With::default());
     }
 });

@@ -13,6 +13,7 @@ use super::generalise::{Generality, generalise};
 use super::hash::{Hashing, Unhashed};
 use super::jwe::Encryption;
 use super::person::{Person, PersonKey};
+use super::pgp::Pgp;
 use super::seal::Sealing;
 use super::token::Kind;
 use super::tokenise::{self, Clear};
@@ -35,6 +36,8 @@ pub enum Act {
     Encrypt(Encryption),
     /// Encrypt all that stands there as one.
     Seal(Box<Sealing>),
+    /// Encrypt a file, as a file.
+    Pgp(Box<Pgp>),
 }
 
 /// Which token stands for a value, and to what it is bound besides client and provider.
@@ -99,6 +102,8 @@ pub enum Outcome {
     Same,
     Gone,
     New(Fresh),
+    /// A file that takes its place where files stand; elsewhere there is none.
+    File(Vec<u8>),
 }
 
 /// Why a field is not fit for the action, as the end of a sentence that begins with the rule. Never the value.
@@ -125,7 +130,7 @@ impl Act {
             Self::Generalise(_) => "generalise",
             Self::Hash(_) => "hash",
             Self::Tokenise(_) => "tokenise",
-            Self::Encrypt(_) | Self::Seal(_) => "encrypt",
+            Self::Encrypt(_) | Self::Seal(_) | Self::Pgp(_) => "encrypt",
         }
     }
 
@@ -148,10 +153,17 @@ impl Act {
         if let Self::Seal(sealing) = self { Some(sealing) } else { None }
     }
 
+    pub fn makes_files(&self) -> bool {
+        matches!(self, Self::Pgp(_))
+    }
+
     pub fn apply(&self, value: Value<'_>, with: &With<'_>) -> Result<Outcome, Unfit> {
         match (self, value) {
             (Self::Drop, _) => Ok(Outcome::Gone),
             (Self::Reject, _) => Err(Unfit::Rejected),
+            (Self::Pgp(to), Value::Bytes(file)) => to.message(file, with).map(Outcome::File),
+            (Self::Pgp(to), Value::Text(file)) => to.message(file.as_bytes(), with).map(Outcome::File),
+            (Self::Pgp(_), _) => Err(Unfit::Cannot("acts on files")),
             // What stands in a sealed place goes as it is, within what is made of the whole.
             (Self::Allow | Self::Seal(_), _) | (_, Value::Nothing) => Ok(Outcome::Same),
             (_, Value::Bytes(_)) => Err(Unfit::Cannot("acts on texts")),

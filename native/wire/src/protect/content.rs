@@ -13,11 +13,12 @@ use flate2::bufread::GzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::act::{Outcome, Value};
 use super::named::{self, Kind};
 use super::policy::Policy;
-use super::selector::BodyKind;
+use super::selector::{BodyKind, Target};
 use super::signals::NOWHERE;
-use super::told::{Breach, Told};
+use super::told::{Breach, Place, Told};
 use super::{csv, document, graphql, multipart, xml};
 use crate::error::Code;
 use crate::sign::digest::Hash;
@@ -30,6 +31,8 @@ const INFLATED_FREE: usize = 4 << 10;
 /// Of a body that is JSON in lines.
 const LINES_MAX: usize = 10_000;
 const LINE_BYTES_MAX: usize = 256 << 10;
+/// Of a file that says no more of itself.
+pub const OF_FILES: &str = "application/octet-stream";
 
 /// A body that goes out.
 #[derive(Debug)]
@@ -61,6 +64,7 @@ pub fn rewrite(headers: &HeaderMap, body: &[u8], told: &mut Told<'_>) -> Result<
         }
         BodyKind::Table => csv::rewrite(&media_type, body, told)?,
         BodyKind::Xml => xml::rewrite(body, told)?,
+        BodyKind::File => return file(body, told).map(Some),
         BodyKind::Parts => return multipart::rewrite(&media_type, body, told).map(Some),
     };
     Ok(Some(Content { body: body.into(), media_type: None }))
@@ -88,6 +92,17 @@ pub fn lines(body: &[u8], told: &mut Told<'_>) -> Result<Vec<u8>, Breach> {
     Ok(written)
 }
 
+/// A body as one file: nothing of it is read.
+fn file(body: &[u8], told: &mut Told<'_>) -> Result<Content, Breach> {
+    let rule = told.policy.rules.iter().position(|rule| matches!(rule.target, Target::File));
+    let body = match told.act(rule, Value::Bytes(body), &Place::named("file", "*"))? {
+        Outcome::File(file) => file.into(),
+        Outcome::Same => Bytes::copy_from_slice(body),
+        Outcome::Gone | Outcome::New(_) => Bytes::new(),
+    };
+    Ok(Content { body, media_type: Some(HeaderValue::from_static(OF_FILES)) })
+}
+
 fn kind_of(headers: &HeaderMap, policy: &Policy) -> Result<(BodyKind, MediaType), Breach> {
     let unparseable = |why: String| Breach::new(Code::Unparseable, why);
     let value = one(headers, &CONTENT_TYPE)?
@@ -101,7 +116,7 @@ fn kind_of(headers: &HeaderMap, policy: &Policy) -> Result<(BodyKind, MediaType)
     });
     let is_read =
         |kind: &BodyKind| policy.reads(if *kind == BodyKind::Lines { BodyKind::Json } else { *kind });
-    if let Some(kind) = kind.filter(is_read) {
+    if let Some(kind) = kind.into_iter().chain([BodyKind::File]).find(is_read) {
         return Ok((kind, media_type));
     }
     let known = BodyKind::ALL.into_iter().filter(|(kind, _)| policy.reads(*kind));

@@ -55,7 +55,7 @@ pub fn rewrite(media_type: &MediaType, body: &[u8], told: &mut Told<'_>) -> Resu
             let value = if cell.is_empty() { Value::Nothing } else { Value::Text(cell) };
             let cell = match told.act(Some(*rule), value, &place)? {
                 Outcome::Same => cell.clone(),
-                Outcome::Gone => Cow::default(),
+                Outcome::Gone | Outcome::File(_) => Cow::default(),
                 Outcome::New(Fresh::Text(text) | Fresh::Number(text)) => {
                     if is_formula(&text) && !is_formula(cell) {
                         return Err(unparseable("would have a formula where it has none"));

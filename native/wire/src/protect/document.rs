@@ -236,7 +236,7 @@ impl<'n> Walk<'_, '_, 'n> {
                 Node::Text(text) => Node::Text(Cow::Borrowed(text)),
                 other => other.clone(),
             }),
-            Outcome::Gone => None,
+            Outcome::Gone | Outcome::File(_) => None,
             Outcome::New(Fresh::Text(text)) => Some(Node::Text(text.into())),
             Outcome::New(Fresh::Number(digits)) => Some(Node::Number(digits.into())),
         })

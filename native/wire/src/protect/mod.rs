@@ -8,7 +8,7 @@
 //! [`policy`] is what is declared, [`selector`] where fields are, [`act`] what becomes of one, [`told`] what the
 //! record says of it; [`sample`] shows it all of a sample. [`document`], [`graphql`], [`named`], [`multipart`], [`csv`]
 //! and [`xml`] are what is read, [`survive`] looks once more at what was written. [`hash`], [`tokenise`], [`ff1`],
-//! [`jwe`] and [`seal`] make what stands for a value, by [`keys`] of the client, of the [`person`] they are about, or of
+//! [`jwe`], [`seal`] and [`pgp`] make what stands for a value, by [`keys`] of the client, of the [`person`] they are about, or of
 //! the provider; [`signals`] tell the provider what a person decided; [`restore`] turns tokens in answers into values
 //! again.
 
@@ -26,6 +26,7 @@ pub mod multipart;
 pub mod named;
 pub mod person;
 pub mod persons;
+pub mod pgp;
 pub mod policy;
 pub mod restore;
 pub mod sample;
@@ -182,7 +183,7 @@ fn fields(headers: &HeaderMap, told: &mut Told<'_>) -> Result<Vec<(HeaderName, V
             let text = value.to_str().map_err(|_| unparseable())?;
             match told.act(Some(number), Value::Text(text), &place)? {
                 Outcome::Same => fresh.push(value.clone()),
-                Outcome::Gone => {}
+                Outcome::Gone | Outcome::File(_) => {}
                 Outcome::New(Fresh::Text(text) | Fresh::Number(text)) => {
                     fresh.push(HeaderValue::from_str(&text).map_err(|_| unparseable())?);
                 }

@@ -14,7 +14,7 @@ use http::HeaderValue;
 use memchr::memmem;
 
 use super::act::{Fresh, Outcome, Value};
-use super::content::{Content, MediaType, is_token};
+use super::content::{Content, MediaType, OF_FILES, is_token};
 use super::document::{self, Claim};
 use super::named::{most_claiming, rule_of};
 use super::selector::{Path, Target};
@@ -93,6 +93,7 @@ fn rewritten<'b>(
         Target::FileName(name) if **name == *part.name => Some(number),
         _ => None,
     });
+    let makes_file = rule.is_some_and(|rule| policy.rules[rule].act.makes_files());
     let content = if inside.is_empty() {
         leaf(part, rule, &place, told)?
     } else if is_repeated && rule.is_none() {
@@ -100,17 +101,21 @@ fn rewritten<'b>(
     } else {
         document_in(part, &inside, claim, told)?
     };
-    // A file that stays here keeps its name with it.
-    let of_name = if content.is_some() { of_name.or(rule) } else { rule };
+    // A file that stays here keeps its name with it; one that is encrypted says nothing of its name.
+    let of_name = match &content {
+        None => rule,
+        Some(_) if makes_file => of_name,
+        Some(_) => of_name.or(rule),
+    };
     let file_name = match &part.file_name {
         None => None,
         Some(name) => match told.act(of_name, Value::Text(name), &Place::file_name(part.name))? {
             Outcome::Same => Some(name.clone()),
-            Outcome::Gone => None,
+            Outcome::Gone | Outcome::File(_) => None,
             Outcome::New(Fresh::Text(name) | Fresh::Number(name)) => Some(Cow::Owned(name)),
         },
     };
-    let media_type = part.media_type.clone();
+    let media_type = if makes_file { MediaType::read(OF_FILES) } else { part.media_type.clone() };
     Ok(content.map(|content| Part { name: part.name, file_name, media_type, content }))
 }
 
@@ -128,6 +133,7 @@ fn leaf<'b>(
     Ok(match told.act(rule, value, place)? {
         Outcome::Same => Some(part.content.clone()),
         Outcome::Gone => None,
+        Outcome::File(file) => Some(Cow::Owned(file)),
         Outcome::New(Fresh::Text(text) | Fresh::Number(text)) => Some(Cow::Owned(text.into_bytes())),
     })
 }

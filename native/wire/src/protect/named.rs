@@ -65,7 +65,7 @@ pub fn rewrite(kind: Kind, raw: &str, told: &mut Told<'_>) -> Result<String, Bre
         let rule = rule_of(claim, &pair.name, is_repeated, &place, told)?;
         let value = Value::Text(pair.value.as_deref().unwrap_or_default());
         let fresh = match told.act(rule, value, &place)? {
-            Outcome::Gone => continue,
+            Outcome::Gone | Outcome::File(_) => continue,
             Outcome::Same => pair.value.as_deref(),
             Outcome::New(Fresh::Text(ref text) | Fresh::Number(ref text)) => {
                 write_pair(&mut written, &pair.name, Some(text));

@@ -128,6 +128,14 @@ impl RawPolicy {
             return Err(format!("{place}: `{}` would make another query", rule.at));
         }
         for rule in &rules {
+            let is_of_files = matches!(rule.target, Target::File | Target::Part(_));
+            if rule.act.makes_files() && !is_of_files {
+                return Err(format!("{place}: `{}` is no place of files", rule.at));
+            }
+            let has_act_of_files = rule.act.makes_files() || rule.act == Act::Reject;
+            if matches!(rule.target, Target::File) && !has_act_of_files {
+                return Err(format!("{place}: `{}` goes encrypted or not at all", rule.at));
+            }
             let Some(sealing) = rule.act.seals() else { continue };
             let Target::Body(path) = &rule.target else {
                 return Err(format!(

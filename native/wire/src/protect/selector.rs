@@ -42,6 +42,8 @@ pub enum Target {
     Csv(Step),
     /// Elements from the root on, by the policy's prefixes; the last may be an attribute, `@name`.
     Xml(Vec<Step>),
+    /// A body of any type that no other rule reads, as one.
+    File,
     /// What a GraphQL query itself gives the argument, or the variable, of this name.
     Literal(Box<str>),
 }
@@ -57,16 +59,18 @@ pub enum BodyKind {
     Parts,
     Table,
     Xml,
+    File,
 }
 
 impl BodyKind {
-    pub const ALL: [(Self, &str); 6] = [
+    pub const ALL: [(Self, &str); 7] = [
         (Self::Json, "JSON"),
         (Self::Graphql, "GraphQL"),
         (Self::Form, "forms"),
         (Self::Parts, "`multipart/form-data`"),
         (Self::Table, "`text/csv`"),
         (Self::Xml, "XML"),
+        (Self::File, "files"),
     ];
 }
 
@@ -80,6 +84,7 @@ impl Target {
             Self::Part(_) | Self::InPart(..) | Self::FileName(_) => Some(BodyKind::Parts),
             Self::Csv(_) => Some(BodyKind::Table),
             Self::Xml(_) => Some(BodyKind::Xml),
+            Self::File => Some(BodyKind::File),
             Self::Query(_) | Self::Header(_) | Self::Parameter(_) => None,
         }
     }
@@ -169,6 +174,7 @@ impl FromStr for Selector {
                     .map_err(|_| format!("`{text}` names no header field"))?,
             ),
             "path" => Target::Parameter(place.into()),
+            "file" if place == "*" => Target::File,
             "csv" if place == "*" => Target::Csv(Step::Every),
             "csv" => Target::Csv(Step::Name(place.into())),
             "xml" => Target::Xml(xml(place).ok_or_else(|| format!("`{text}`: it is no path of elements"))?),

@@ -284,6 +284,7 @@ impl<'p> Told<'p> {
             Ok(Outcome::Same) => (Some(before.clone()), None),
             Ok(Outcome::New(Fresh::Text(text) | Fresh::Number(text))) => (Some(text.clone()), None),
             Ok(Outcome::Gone) => (None, None),
+            Ok(Outcome::File(file)) => (Some(format!("({} bytes, encrypted)", file.len())), None),
             Err(breach) => (None, Some(breach.detail.clone())),
         };
         let tried = Tried {
@@ -325,7 +326,10 @@ impl<'p> Told<'p> {
         }
         let list = if outcome == Outcome::Gone { &mut self.withheld } else { &mut self.sent };
         list[number] = true;
-        if (outcome != Outcome::Same || act.seals().is_some())
+        // In a sealed place much may stand that says nothing of anybody; and nobody puts a file into a field.
+        let is_sealed = act.seals().is_some() && rule.needs_consent();
+        if (outcome != Outcome::Same || is_sealed)
+            && !act.makes_files()
             && (rule.guards() || is_withheld && rule.personal)
             && let Value::Text(text) | Value::Number(text) = value
             && text.chars().count() >= GUARDED_CHARS_MIN

@@ -136,7 +136,7 @@ impl<'n> Walk<'_, '_, 'n> {
         let value = if text.is_empty() { Value::Nothing } else { Value::Text(text) };
         Ok(match self.told.act(rule, value, &self.place)? {
             Outcome::Same => Some(Cow::Borrowed(text)),
-            Outcome::Gone => None,
+            Outcome::Gone | Outcome::File(_) => None,
             Outcome::New(Fresh::Text(text) | Fresh::Number(text)) => Some(Cow::Owned(text)),
         })
     }
