@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,10 @@ use crate::dial::pool::Borrowed;
 use crate::echo::{Echo, Echoed};
 use crate::error::{Code, Refusal};
 use crate::forward::deadline::Limits;
+use crate::protect::held::Held;
 use crate::schema::Told;
 use crate::trace::Trace;
+use crate::worker::Shared;
 
 /// Why a stream was cut. What reaches the wire is an abort; what it was goes to the record.
 #[derive(Debug, thiserror::Error)]
@@ -309,6 +312,8 @@ pub enum AnswerBody {
     /// What broke off, told once all that came before has gone: hyper drops what it has not yet
     /// written, the head too, as soon as it hears of an error.
     Broken(Option<StreamError>),
+    /// A stream of events that gets its values back.
+    Restored(Box<RestoredStream>),
     /// What was read ahead, and then the rest.
     Ahead(VecDeque<Frame<Bytes>>, Box<AnswerBody>),
 }
@@ -340,6 +345,45 @@ impl AnswerBody {
             whole.extend_from_slice(data);
         }
         Ok(whole.freeze())
+    }
+}
+
+/// A stream of events on its way to the consumer, with the values of whoever asks.
+pub struct RestoredStream {
+    /// None after its end.
+    inner: Option<AnswerBody>,
+    held: Held,
+    shared: Arc<Shared>,
+    /// What comes after the bytes that went last.
+    rest: VecDeque<Result<Frame<Bytes>, StreamError>>,
+}
+
+impl RestoredStream {
+    pub fn new(inner: AnswerBody, held: Held, shared: Arc<Shared>) -> Self {
+        Self { inner: Some(inner), held, shared, rest: VecDeque::new() }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StreamError>>> {
+        loop {
+            if let Some(frame) = self.rest.pop_front() {
+                return Poll::Ready(Some(frame));
+            }
+            let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+            let frame = ready!(Pin::new(inner).poll_frame(context));
+            let goes = match frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
+                Some(Ok(Some(data))) => self.held.push(data, &self.shared.persons),
+                // Nothing follows that could make a token of what is held.
+                _ => self.held.end(),
+            };
+            if !goes.is_empty() {
+                self.rest.push_back(Ok(Frame::data(goes.into())));
+            }
+            match frame {
+                Some(Ok(frame)) if frame.is_data() => {}
+                Some(other) => self.rest.push_back(other),
+                None => self.inner = None,
+            }
+        }
     }
 }
 
@@ -592,6 +636,7 @@ impl Body for AnswerBody {
             }
             Self::Reading(reading) => reading.poll(context),
             Self::Broken(error) => return Poll::Ready(error.take().map(Err)),
+            Self::Restored(stream) => stream.poll(context),
             Self::Ahead(taken, rest) => match taken.pop_front() {
                 Some(frame) => Poll::Ready(Some(Ok(frame))),
                 None => return Pin::new(&mut **rest).poll_frame(context),
@@ -614,6 +659,7 @@ impl Body for AnswerBody {
             Self::Reading(reading) => reading.is_end_stream(),
             Self::Broken(error) => error.is_none(),
             Self::Ahead(taken, rest) => taken.is_empty() && rest.is_end_stream(),
+            Self::Restored(stream) => stream.rest.is_empty() && stream.inner.is_none(),
         }
     }
 
@@ -624,7 +670,7 @@ impl Body for AnswerBody {
             }
             Self::Provider(stream) => stream.size_hint(),
             Self::Reading(reading) => reading.size_hint(),
-            Self::Broken(_) | Self::Ahead(..) => SizeHint::default(),
+            Self::Broken(_) | Self::Ahead(..) | Self::Restored(_) => SizeHint::default(),
         }
     }
 }

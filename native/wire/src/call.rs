@@ -24,7 +24,7 @@ use hyper::body::Incoming;
 use crate::admit::admit;
 use crate::agreement::{Agreed, Moment};
 use crate::authenticate::{Authenticated, Shown, authenticate};
-use crate::body::{AnswerBody, Progress, ProviderStream, RequestBody, StreamLimits};
+use crate::body::{AnswerBody, Progress, ProviderStream, RequestBody, RestoredStream, StreamLimits};
 use crate::cache::asked::{Asked, BODY_MAX, Principal, keys_body, one_spelling};
 use crate::cache::rules::Rules;
 use crate::cache::status::Way as Cached;
@@ -48,8 +48,8 @@ use crate::lease::Lease;
 use crate::listen::{self, Consumer};
 use crate::observe::Sample;
 use crate::origin::Origin;
+use crate::protect::held::Held;
 use crate::protect::person::Person;
-use crate::protect::persons::Persons;
 use crate::protect::restore::{self, Restoring};
 use crate::protect::with::With;
 use crate::protect::{self, Breach, Original, Policy, Told, content};
@@ -66,7 +66,7 @@ use crate::snapshot::{AccessToken, ClientIndex, Connection, ProviderIndex, Snaps
 use crate::subject::consent::{self, Consent};
 use crate::subject::{Whom, subjects};
 use crate::trace::{Awaited, Trace};
-use crate::worker::Worker;
+use crate::worker::{Shared, Worker};
 
 /// How long the next piece of a request body may take.
 const BODY_IDLE: Duration = Duration::from_secs(30);
@@ -99,7 +99,7 @@ async fn answer(
     match call(&worker, &consumer, request, &mut trace).await {
         Ok((answer, None)) => answer.begin(trace).await,
         Ok((answer, Some(restoring))) => {
-            Box::pin(restored(answer.begin(trace).await, restoring, &worker.shared.persons)).await
+            Box::pin(restored(answer.begin(trace).await, restoring, &worker.shared)).await
         }
         Err(mut refusal) => {
             if let Some(framing) = consumer.body_violation() {
@@ -754,18 +754,26 @@ impl Going<'_> {
 async fn restored(
     answer: Response<AnswerBody>,
     restoring: Restoring,
-    persons: &Persons,
+    shared: &Arc<Shared>,
 ) -> Response<AnswerBody> {
     let (mut parts, mut body) = answer.into_parts();
-    let is_json = parts.headers.get(CONTENT_TYPE).is_some_and(is_json);
-    if !is_json || parts.headers.contains_key(CONTENT_ENCODING) || body.is_end_stream() {
+    if parts.headers.contains_key(CONTENT_ENCODING) || body.is_end_stream() {
+        return Response::from_parts(parts, body);
+    }
+    let content_type = parts.headers.get(CONTENT_TYPE);
+    if content_type.is_some_and(is_events) {
+        content::undescribe(&mut parts.headers);
+        let stream = RestoredStream::new(body, Held::new(restoring), Arc::clone(shared));
+        return Response::from_parts(parts, AnswerBody::Restored(Box::new(stream)));
+    }
+    if !content_type.is_some_and(is_json) {
         return Response::from_parts(parts, body);
     }
     let whole = match body.gather(restore::ANSWER_BYTES_MAX).await {
         Ok(whole) => whole,
         Err(rest) => return Response::from_parts(parts, rest),
     };
-    let whole = match restoring.restore(&whole, persons).await {
+    let whole = match restoring.restore(&whole, &shared.persons).await {
         Some(fresh) => {
             let fresh = Bytes::from(fresh);
             content::describe(&mut parts.headers, &fresh);
@@ -777,8 +785,16 @@ async fn restored(
 }
 
 fn is_json(content_type: &HeaderValue) -> bool {
-    let kind = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let kind = essence(content_type);
     kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
+}
+
+fn is_events(content_type: &HeaderValue) -> bool {
+    essence(content_type).eq_ignore_ascii_case("text/event-stream")
+}
+
+fn essence(content_type: &HeaderValue) -> &str {
+    content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim()
 }
 
 /// In whose name a call goes, for the cache to keep it apart from others'.

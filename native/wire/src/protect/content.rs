@@ -261,6 +261,14 @@ pub fn describe(headers: &mut HeaderMap, body: &[u8]) {
     replace(headers, "content-md5", || BASE64_STANDARD.encode(md5::compute(body).0));
 }
 
+/// Let the header tell nothing of a body that is not yet known: neither its length nor its digests.
+pub fn undescribe(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_LENGTH);
+    for name in ["content-digest", "repr-digest", "digest", "content-md5"] {
+        headers.remove(name);
+    }
+}
+
 fn replace(headers: &mut HeaderMap, name: &'static str, value: impl Fn() -> String) {
     if headers.contains_key(name) {
         headers.insert(name, HeaderValue::from_str(&value()).unwrap_or(HeaderValue::from_static("")));

@@ -10,16 +10,18 @@
 //! and [`xml`] are what is read, [`survive`] looks once more at what was written. [`hash`], [`tokenise`], [`ff1`],
 //! [`jwe`], [`seal`] and [`pgp`] make what stands for a value, by [`keys`] of the client, of the [`person`] they are about, or of
 //! the provider; [`signals`] tell the provider what a person decided; [`restore`] turns tokens in answers into values
-//! again.
+//! again, [`held`] in streams of [`events`].
 
 pub mod act;
 pub mod content;
 pub mod csv;
 pub mod document;
+pub mod events;
 pub mod ff1;
 pub mod generalise;
 pub mod graphql;
 pub mod hash;
+pub mod held;
 pub mod jwe;
 pub mod keys;
 pub mod multipart;

@@ -4,7 +4,7 @@
 //! client, provider or field stays what it is: who plants one in a provider's record learns nothing by it. So does
 //! an answer that cannot be read, or is larger than the bound: a consumer gets tokens then, never an error.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 
@@ -88,49 +88,83 @@ impl Debug for Restoring {
     }
 }
 
+/// The way to a leaf in one document.
+pub type Location = Vec<Key>;
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    Index(usize),
+    Name(Box<str>),
+}
+
 impl Restoring {
     /// The answer with its values; None where nothing in it is restored. Keys of persons that are not at hand are
     /// asked for, and where one cannot be had its tokens stay.
     pub async fn restore(&self, answer: &[u8], persons: &Persons) -> Option<Vec<u8>> {
-        let (client, missing) = (&self.client, HashSet::new());
-        let mut keys = AtHand { persons, client, asked: Known::new(), missing };
+        let mut keys = self.at_hand(persons);
         let fresh = self.restored(answer, &mut keys);
         if keys.missing.is_empty() {
             return fresh;
         }
-        keys.asked = persons.of_ids(client, &keys.missing).await;
+        keys.asked = persons.of_ids(&self.client, &keys.missing).await;
         self.restored(answer, &mut keys)
     }
 
     fn restored(&self, answer: &[u8], keys: &mut AtHand<'_>) -> Option<Vec<u8>> {
         let mut root = Node::read(answer).ok()?;
-        let mut restored = 0;
+        self.restore_in(&mut root, keys).then(|| root.written())
+    }
+
+    /// Whether anything was restored.
+    fn restore_in(&self, root: &mut Node<'_>, keys: &mut AtHand<'_>) -> bool {
+        let mut is_changed = false;
         for one in &*self.restorations {
             let place = Place { provider: &self.provider, field: &one.field };
-            let leaf = &mut |node: &mut Node<'_>| {
+            for location in one.path.leaves(root) {
+                let Some(node) = at(root, &location) else { continue };
                 let fresh = match one.ff1 {
                     Some(number) => self.number(node, number, place),
                     None => self.value(node, place, keys),
                 };
                 if let Some(fresh) = fresh {
                     *node = fresh;
-                    restored += 1;
-                }
-            };
-            match &one.path {
-                Path::Steps(steps) => along(&mut root, steps, leaf),
-                Path::Any(path) => {
-                    let shadow = shadow_of(&root);
-                    let found = path.query_located(&shadow).dedup();
-                    for location in found.locations() {
-                        if let Some(node) = at(&mut root, location.iter()) {
-                            leaves(node, leaf);
-                        }
-                    }
+                    is_changed = true;
                 }
             }
         }
-        (restored > 0).then(|| root.written())
+        is_changed
+    }
+
+    /// Whether anything was restored by keys that are at hand.
+    pub fn restore_at_once(&self, root: &mut Node<'_>, persons: &Persons) -> bool {
+        self.restore_in(root, &mut self.at_hand(persons))
+    }
+
+    fn at_hand<'p>(&'p self, persons: &'p Persons) -> AtHand<'p> {
+        AtHand { persons, client: &self.client, asked: Known::new(), missing: HashSet::new() }
+    }
+
+    /// Where tokens may stand in a document, with the fields that they may be of.
+    pub fn places(&self, root: &Node<'_>) -> BTreeMap<Location, Vec<Arc<str>>> {
+        let mut places: BTreeMap<Location, Vec<Arc<str>>> = BTreeMap::new();
+        for one in self.restorations.iter().filter(|one| one.ff1.is_none()) {
+            for location in one.path.leaves(root) {
+                places.entry(location).or_default().push(Arc::clone(&one.field));
+            }
+        }
+        places
+    }
+
+    /// The value of a token of one of these fields, as a text, by keys that are at hand.
+    pub fn opened(&self, token: &str, fields: &[Arc<str>], persons: &Persons) -> Option<Zeroizing<String>> {
+        let token = Token::read(token)?;
+        let mut keys = self.at_hand(persons);
+        fields.iter().find_map(|field| {
+            let place = Place { provider: &self.provider, field };
+            match tokenise::open(&token, &self.roots, place, |id| keys.key(id))? {
+                Clear::Text(value) | Clear::Scalar(value) => Some(value),
+            }
+        })
     }
 
     fn value(&self, node: &Node<'_>, place: Place<'_>, keys: &mut AtHand<'_>) -> Option<Node<'static>> {
@@ -161,55 +195,108 @@ impl Restoring {
     }
 }
 
-fn along<'d>(node: &mut Node<'d>, steps: &[Step], leaf: &mut impl FnMut(&mut Node<'d>)) {
-    let Some((step, rest)) = steps.split_first() else { return leaves(node, leaf) };
-    match node {
-        Node::List(items) => {
-            let taken = items.iter_mut().enumerate().filter(|(index, _)| step.takes_index(*index));
-            taken.for_each(|(_, item)| along(item, rest, leaf));
+impl Path {
+    /// Where the leaves are that it selects.
+    fn leaves(&self, root: &Node<'_>) -> Vec<Location> {
+        let mut found = Vec::new();
+        match self {
+            Self::Steps(steps) => along(root, steps, &mut Vec::new(), &mut found),
+            Self::Any(path) => {
+                let shadow = shadow_of(root);
+                for one in path.query_located(&shadow).dedup().locations() {
+                    let mut location: Location = one.iter().map(Key::from).collect();
+                    if let Some(node) = get(root, &location) {
+                        leaves(node, &mut location, &mut found);
+                    }
+                }
+            }
         }
+        found
+    }
+}
+
+impl From<&PathElement<'_>> for Key {
+    fn from(step: &PathElement<'_>) -> Self {
+        match step {
+            PathElement::Index(index) => Self::Index(*index),
+            PathElement::Name(name) => Self::Name((*name).into()),
+        }
+    }
+}
+
+fn along(node: &Node<'_>, steps: &[Step], location: &mut Location, found: &mut Vec<Location>) {
+    let Some((step, rest)) = steps.split_first() else { return leaves(node, location, found) };
+    below(node, location, |key, child, location| {
+        let is_taken = match key {
+            Key::Index(index) => step.takes_index(*index),
+            Key::Name(name) => step.takes_name(name),
+        };
+        if is_taken {
+            along(child, rest, location, found);
+        }
+    });
+}
+
+fn leaves(node: &Node<'_>, location: &mut Location, found: &mut Vec<Location>) {
+    if matches!(node, Node::List(_) | Node::Map(_)) {
+        below(node, location, |_, child, location| leaves(child, location, found));
+    } else {
+        found.push(location.clone());
+    }
+}
+
+fn below(node: &Node<'_>, location: &mut Location, mut visit: impl FnMut(&Key, &Node<'_>, &mut Location)) {
+    let mut one = |key: Key, child: &Node<'_>| {
+        location.push(key.clone());
+        visit(&key, child, location);
+        location.pop();
+    };
+    match node {
+        Node::List(items) => items.iter().enumerate().for_each(|(index, item)| one(Key::Index(index), item)),
         Node::Map(members) => {
-            let taken = members.iter_mut().filter(|(name, _)| step.takes_name(name));
-            taken.for_each(|(_, member)| along(member, rest, leaf));
+            for (name, member) in members {
+                one(Key::Name((&**name).into()), member);
+            }
         }
         _ => {}
     }
 }
 
-fn leaves<'d>(node: &mut Node<'d>, leaf: &mut impl FnMut(&mut Node<'d>)) {
-    match node {
-        Node::List(items) => items.iter_mut().for_each(|item| leaves(item, leaf)),
-        Node::Map(members) => members.iter_mut().for_each(|(_, member)| leaves(member, leaf)),
-        _ => leaf(node),
-    }
+/// The node at a place.
+pub fn get<'n, 'd>(root: &'n Node<'d>, location: &Location) -> Option<&'n Node<'d>> {
+    location.iter().try_fold(root, |node, key| match (node, key) {
+        (Node::List(items), Key::Index(index)) => items.get(*index),
+        (Node::Map(members), Key::Name(name)) => {
+            members.iter().find(|(known, _)| **known == **name).map(|(_, member)| member)
+        }
+        _ => None,
+    })
 }
 
-fn at<'n, 'd, 'e>(
-    root: &'n mut Node<'d>,
-    steps: impl Iterator<Item = &'e PathElement<'e>>,
-) -> Option<&'n mut Node<'d>> {
-    let mut node = root;
-    for step in steps {
-        node = match (node, step) {
-            (Node::List(items), PathElement::Index(index)) => items.get_mut(*index)?,
-            (Node::Map(members), PathElement::Name(name)) => {
-                &mut members.iter_mut().find(|(known, _)| known == name)?.1
-            }
-            _ => return None,
-        };
-    }
-    Some(node)
+/// The node at a place, to be another one.
+pub fn at<'n, 'd>(root: &'n mut Node<'d>, location: &Location) -> Option<&'n mut Node<'d>> {
+    location.iter().try_fold(root, |node, key| match (node, key) {
+        (Node::List(items), Key::Index(index)) => items.get_mut(*index),
+        (Node::Map(members), Key::Name(name)) => {
+            members.iter_mut().find(|(known, _)| **known == **name).map(|(_, member)| member)
+        }
+        _ => None,
+    })
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::super::keys::tests::roots;
     use super::super::person::tests::person;
     use super::super::persons::Whom;
     use super::super::token::Kind;
     use super::*;
 
-    fn restoring(client: &str, provider: &str, places: &[(&str, &str, Option<u32>)]) -> Restoring {
+    pub(in super::super) fn restoring(
+        client: &str,
+        provider: &str,
+        places: &[(&str, &str, Option<u32>)],
+    ) -> Restoring {
         let compiled = places.iter().map(|(at, field, ff1)| {
             let raw =
                 RawRestoration { operations: vec![0], at: (*at).into(), field: (*field).into(), ff1: *ff1 };
@@ -220,19 +307,17 @@ mod tests {
         Restoring { restorations, roots, client: client.into(), provider: provider.into() }
     }
 
-    fn sealed(client: &str, provider: &str, field: &str, clear: &Clear) -> String {
+    pub(in super::super) fn sealed(client: &str, provider: &str, field: &str, clear: &Clear) -> String {
         let place = Place { provider, field };
         tokenise::seal(Kind::Aead, &roots(client, &[1, 2]), place, clear).expect("token")
     }
 
-    fn text(value: &str) -> Clear {
+    pub(in super::super) fn text(value: &str) -> Clear {
         Clear::Text(Zeroizing::new(value.to_owned()))
     }
 
     fn restored(restoring: &Restoring, answer: &str) -> Option<String> {
-        let (persons, missing) = (Persons::default(), HashSet::new());
-        let mut keys = AtHand { persons: &persons, client: &restoring.client, asked: Known::new(), missing };
-        let fresh = restoring.restored(answer.as_bytes(), &mut keys);
+        let fresh = restoring.restored(answer.as_bytes(), &mut restoring.at_hand(&Persons::default()));
         fresh.map(|bytes| String::from_utf8(bytes).expect("text"))
     }
 

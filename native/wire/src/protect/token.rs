@@ -88,6 +88,33 @@ pub fn find(text: &str) -> impl Iterator<Item = (std::ops::Range<usize>, Token)>
     })
 }
 
+/// How many bytes of a text, from its first on, could be of one token.
+pub fn reach(text: &str) -> usize {
+    let common = text.bytes().zip(PREFIX.bytes()).take_while(|(one, other)| one == other).count();
+    if common < PREFIX.len() {
+        return common;
+    }
+    let rest = &text[common..];
+    let head = rest.bytes().take(NUMBER_LENGTH_MAX).enumerate();
+    let head =
+        head.take_while(|(at, b)| if *at == 0 { matches!(b, b'a' | b's') } else { b.is_ascii_digit() });
+    let head = common + head.count();
+    match text[head..].strip_prefix('.') {
+        Some(sealed) if head > common + 1 => {
+            head + 1 + sealed.find(|letter| !is_base64url(letter)).unwrap_or(sealed.len())
+        }
+        _ => head,
+    }
+}
+
+/// Where a text's end begins that could be the beginning of a token.
+pub fn tail(text: &str) -> Option<usize> {
+    let whole = text.rfind(PREFIX);
+    let parts = (1..PREFIX.len()).rev().filter_map(|length| text.len().checked_sub(length));
+    let part = parts.filter(|at| text.is_char_boundary(*at));
+    whole.into_iter().chain(part).find(|at| reach(&text[*at..]) == text.len() - at)
+}
+
 /// Kind and number.
 const NUMBER_LENGTH_MAX: usize = 11;
 
@@ -136,7 +163,42 @@ mod tests {
         assert_eq!(found, [("tdgt1.a1.AAAA", 1), ("tdgt1.s2.BBBB", 2), ("tdgt1.a3.CCCC", 3)]);
     }
 
+    #[test]
+    fn the_beginning_of_a_token_is_found_at_the_end_of_a_text() {
+        for (text, at) in [
+            ("Dear t", Some(5)),
+            ("Dear tdgt1", Some(5)),
+            ("tdgt1.", Some(0)),
+            ("tdgt1.a12", Some(0)),
+            ("x tdgt1.s2.AA-_tdg", Some(2)),
+            ("tdgt1.a1.AAA tdgt1.a1.B", Some(13)),
+            ("tdgt1.a1.AAAtdgt1.s", Some(12)),
+            ("étd", Some(2)),
+            ("", None),
+            ("Dear tom", None),
+            ("tdgt1.x", None),
+            ("tdgt1.a.", None),
+            ("tdgt1.a12345678901", None),
+            ("tdgt1.a1.AA ", None),
+            ("tdgt1.a1.AA.", None),
+            ("é", None),
+        ] {
+            assert_eq!(tail(text), at, "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_token_that_is_cut_anywhere_is_the_beginning_of_one(
+            sealed in prop::collection::vec(any::<u8>(), 0..40), root in 1_u32.., before in "[ -~é]{0,9} ",
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let token = Token { kind: Kind::Siv, root, sealed }.write();
+            let cut = &token[..=cut.index(token.len())];
+            prop_assert_eq!(reach(cut), cut.len());
+            prop_assert_eq!(tail(&format!("{before}{cut}")), Some(before.len()));
+        }
+
         #[test]
         fn whatever_stands_around_it_a_token_is_found(
             sealed in prop::collection::vec(any::<u8>(), 0..80), root in 1_u32.., before in "[ -~é]{0,20}",
