@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 import hpack
 import httpx
@@ -143,15 +144,20 @@ MALFORMED: dict[str, list[tuple[bytes, bytes]]] = {
 def test_a_malformed_request_is_refused_and_not_sent_on(
     gateway: Up, provider: Origin, more: list[tuple[bytes, bytes]]
 ):
-    provider.seen.clear()
-    with attack(gateway) as attacker:
-        attacker.send(
-            HeadersFrame(
-                1, attacker.block(attacker.head(*more)), flags=["END_HEADERS", "END_STREAM"]
-            )
-        )
-        assert attacker.outcome() in {"reset", "goaway", "400", "closed"}
-    assert provider.seen == []
+    # Calls that an attack before this one gave up may still arrive: these two are known by their mark.
+    sound, malformed = token_hex(8), token_hex(8)
+    for mark, added, outcomes in (
+        (malformed, more, {"reset", "goaway", "400", "closed"}),
+        (sound, [], {"200"}),
+    ):
+        fields = [(b"x-mark", mark.encode()), *added]
+        with attack(gateway) as attacker:
+            block = attacker.block(attacker.head(*fields))
+            attacker.send(HeadersFrame(1, block, flags=["END_HEADERS", "END_STREAM"]))
+            assert attacker.outcome() in outcomes
+    marks = {seen.get("x-mark") for seen in tuple(provider.seen)}
+    assert sound in marks
+    assert malformed not in marks
     assert is_healthy(gateway)
 
 
