@@ -101,19 +101,29 @@ impl Bucket {
 
     /// Begin a call, when fewer than `most` are under way.
     pub fn begin(&self, most: u32, now: Moment) -> Result<(), Lack> {
-        let others = self.begin_own(most).ok_or(Lack::Ends)?;
-        let Some(lent) = self.parts.under_way.get() else { return Ok(()) };
-        let lack = match lent.room(now, others.into(), 1) {
-            Room::Yes => {
-                lent.take(now, 1);
-                return Ok(());
-            }
-            Room::Alone(_) if others == 0 => return Ok(()),
-            Room::Asked => Lack::Asked,
-            Room::Dry(_) | Room::Alone(_) => Lack::Ends,
+        let Some(lent) = self.parts.under_way.get() else {
+            return self.begin_own(most).map(drop).ok_or(Lack::Ends);
         };
-        self.end();
-        Err(lack)
+        // Counted under the part's lock: what others hear of it never lags behind what is under way.
+        let mut part = lent.part();
+        let others = self.begin_own(most).ok_or(Lack::Ends)?;
+        let room = part.room(now, others.into(), 1);
+        let goes = room == Room::Yes || (others == 0 && matches!(room, Room::Alone(_)));
+        if goes {
+            part.take(now, 1);
+        } else {
+            self.end();
+        }
+        let urgent = part.is_urgent();
+        drop(part);
+        if urgent || room == Room::Asked {
+            lent.ask();
+        }
+        match room {
+            _ if goes => Ok(()),
+            Room::Asked => Err(Lack::Asked),
+            _ => Err(Lack::Ends),
+        }
     }
 
     /// At most so many of all gateways' calls are left; None where this one counts alone.
@@ -130,7 +140,7 @@ impl Bucket {
 impl Holder for Bucket {
     fn refresh(&self, lent: &Arc<Lent>) {
         if lent.number == UNDER_WAY {
-            lent.saw(self.in_flight.load(Ordering::Relaxed).into());
+            lent.saw(|| self.in_flight.load(Ordering::Relaxed).into());
         }
     }
 

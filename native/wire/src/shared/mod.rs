@@ -315,13 +315,15 @@ impl Lent {
         room
     }
 
-    /// So much counts now.
-    pub fn saw(&self, taken: u64) {
+    /// So much counts now, as it is found under the part's lock.
+    pub fn saw(&self, taken: impl FnOnce() -> u64) {
         let now = self.store.now();
-        self.part().saw(now, taken);
+        let mut part = self.part();
+        part.saw(now, taken());
     }
 
-    fn ask(&self) {
+    /// Have the store told of this part now.
+    pub fn ask(&self) {
         if !self.urgent.swap(true, Ordering::AcqRel) {
             self.store.wake.notify_one();
         }
