@@ -43,7 +43,6 @@ from tidegate.app.signals import Signals
 from tidegate.app.startup import engine_config
 from tidegate.app.watching import Watch
 from tidegate.catalog import ConfigErrors, Settings, load_settings, weaknesses
-from tidegate.consent import Pages
 from tidegate.credentials import (
     Caretaker,
     Consents,
@@ -65,6 +64,7 @@ from tidegate.vault import VaultError, harden_process
 
 if TYPE_CHECKING:
     from tidegate.app.metrics import MetricsListener
+    from tidegate.consent import Pages
 
 TICK_S: Final = 0.3
 """How often the file and the store are looked at."""
@@ -534,6 +534,9 @@ def _consent_pages(
     host, _, port = wanted.bind.rpartition(":")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     listener = socket.create_server((host.strip("[]"), int(port)), family=family)
+    # Late, because most gateways have no page to show, and all wait for what is loaded.
+    from tidegate.consent import Pages
+
     return Pages(listener, consents, wanted.public_url, tls)
 
 
