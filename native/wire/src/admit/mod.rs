@@ -269,13 +269,14 @@ pub fn admit_at_once(
             terms: Arc::clone(&limit.terms),
             bucket: Arc::clone(limit.bucket(buckets, snapshot, allowed.client)),
         };
-        if let Err(violated) = held.take(now) {
+        if let Err(lack) = held.take(now) {
             admission.give_back();
-            if violated == Violated::Asked {
-                return Err(Hindrance::Asked(Box::new(refusal(limit, violated, &held, now))));
+            let refusal = Box::new(refusal(limit, lack, &held, now));
+            if lack == Lack::Asked {
+                return Err(Hindrance::Asked(refusal));
             }
             held.bucket.refuse();
-            return Err(Hindrance::Refused(Box::new(refusal(limit, violated, &held, now))));
+            return Err(Hindrance::Refused(refusal));
         }
         admission.held.push(held);
     }
@@ -305,37 +306,13 @@ pub fn limits_of<'s>(snapshot: &'s Snapshot, allowed: &AllowedCall<'s>) -> impl 
     [client, consumer, grant].into_iter().flatten()
 }
 
-/// Which of a limit's two sides a call went against.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Violated {
-    Rate {
-        wait: Duration,
-    },
-    Concurrency,
-    /// Nobody knows yet.
-    Asked,
-}
-
-impl From<Lack> for Violated {
-    fn from(lack: Lack) -> Self {
-        match lack {
-            Lack::In(wait) => Self::Rate { wait: Duration::from_nanos(wait) },
-            Lack::Ends => Self::Concurrency,
-            Lack::Asked => Self::Asked,
-        }
-    }
-}
-
 impl Held {
-    fn take(&self, now: Moment) -> Result<(), Violated> {
+    fn take(&self, now: Moment) -> Result<(), Lack> {
         if let Some(most) = self.terms.most {
-            self.bucket.begin(most, now).map_err(Violated::from)?;
+            self.bucket.begin(most, now)?;
         }
         let Some(rate) = self.terms.rate else { return Ok(()) };
-        self.bucket.draw(rate, now).map_err(|lack| {
-            self.end();
-            Violated::from(lack)
-        })
+        self.bucket.draw(rate, now).inspect_err(|_| self.end())
     }
 
     fn end(&self) {
@@ -407,12 +384,14 @@ impl Drop for Admission {
     }
 }
 
-fn refusal(limit: &Limit, violated: Violated, held: &Held, now: Moment) -> Refusal {
+fn refusal(limit: &Limit, lack: Lack, held: &Held, now: Moment) -> Refusal {
     let [by_rate, by_flight] = &limit.terms.policies;
-    let (policy, retry_after, hint) = match violated {
-        Violated::Rate { wait } => (by_rate, wait, "`Retry-After` says when there is room again"),
-        Violated::Concurrency => (by_flight, AFTER_CONCURRENCY, "there is room when calls under way end"),
-        Violated::Asked => (by_rate, LEASED, "the store that gateways count at has not answered in time"),
+    let (policy, retry_after, hint) = match lack {
+        Lack::In(wait) => {
+            (by_rate, Duration::from_nanos(wait), "`Retry-After` says when there is room again")
+        }
+        Lack::Ends => (by_flight, AFTER_CONCURRENCY, "there is room when calls under way end"),
+        Lack::Asked => (by_rate, LEASED, "the store that gateways count at has not answered in time"),
     };
     let detail = format!("The limit of {limit}, is reached; {hint}.");
     Refusal::new(Code::Throttled, detail).by(Arc::clone(&limit.name)).throttled(Throttled {
