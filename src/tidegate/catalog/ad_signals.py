@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any, Final, cast
 
-from tidegate.catalog.errors import ConfigErrors
-from tidegate.catalog.yaml_source import read_yaml
+from tidegate.catalog.shipped import read_shipped
 from tidegate.domain.protection import Signal
 
-_FILE = files("tidegate.catalog") / "ad_signals.yaml"
 _EACH: Final = "[*]"
 
 
 @lru_cache(maxsize=1)
 def ad_signals() -> Mapping[str, tuple[Signal, ...]]:
     """All products, by name."""
-    source = read_yaml(_FILE.read_bytes(), _FILE.name)
-    if source.errors:
-        raise ConfigErrors(source.errors)
-    written = cast("Mapping[str, Mapping[str, Any]]", source.root)
+    written = cast("Mapping[str, Mapping[str, Any]]", read_shipped("ad_signals.yaml"))
     return {product: tuple(_signals(said)) for product, said in written.items()}
 
 

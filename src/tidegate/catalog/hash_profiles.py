@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any, Final, cast
 
-from tidegate.catalog.errors import ConfigErrors
-from tidegate.catalog.yaml_source import read_yaml
+from tidegate.catalog.shipped import read_shipped
 
 KEYED: Final = "keyed"
 """The product whose hashes are made with the client's own key."""
-
-_FILE = files("tidegate.catalog") / "hash_profiles.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +28,7 @@ class HashProfile:
 @lru_cache(maxsize=1)
 def hash_profiles() -> Mapping[str, HashProfile]:
     """All products, by name."""
-    source = read_yaml(_FILE.read_bytes(), _FILE.name)
-    if source.errors:
-        raise ConfigErrors(source.errors)
-    written = cast("Mapping[str, Mapping[str, Any]]", source.root)
+    written = cast("Mapping[str, Mapping[str, Any]]", read_shipped("hash_profiles.yaml"))
     return {
         product: HashProfile(
             product=product,

@@ -8,21 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from importlib.resources import files
 from typing import Annotated, Final
 
 from pydantic import Field
 from pydantic.functional_validators import AfterValidator
 
-from tidegate.catalog.errors import ConfigErrors
 from tidegate.catalog.pasted_secrets import FORM_NAMES
 from tidegate.catalog.schema import Entry
-from tidegate.catalog.yaml_source import read_yaml
+from tidegate.catalog.shipped import read_shipped
 
 VALUE_CHARACTERS_MAX: Final = 8 * 1024
 """What is longer is no credential that a header field could carry; its form is not judged."""
-
-_FILE = files("tidegate.catalog") / "known_variables.yaml"
 
 
 def normal_name(text: str) -> str:
@@ -111,10 +107,7 @@ class KnownVariables(Entry):
 @lru_cache(maxsize=1)
 def known_variables() -> KnownVariables:
     """Read the data, once."""
-    source = read_yaml(_FILE.read_bytes(), _FILE.name)
-    if source.errors:
-        raise ConfigErrors(source.errors)
-    return KnownVariables.model_validate(source.root)
+    return KnownVariables.model_validate(read_shipped("known_variables.yaml"))
 
 
 def _matching(text: str, patterns: Iterable[tuple[str, str]]) -> Iterator[str]:
